@@ -1,0 +1,34 @@
+"""Run a program. Nothing else in edgek starts a process.
+
+``subprocess`` uses vfork here; a ``preexec_fn`` would fork for real beside gRPC's threads and can hang the child, so there is none.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import trio
+
+
+@attrs.frozen
+class Finished:
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+async def run(argv: Sequence[str | Path], *, stdin: bytes = b"", timeout_s: float = 60.0, env: Mapping[str, str] | None = None) -> Finished:
+    """Run to the end and keep what it prints. Raises ``trio.TooSlowError`` (after killing it) and OSError when it cannot start."""
+    with trio.fail_after(timeout_s):
+        done = await trio.run_process([str(arg) for arg in argv], stdin=stdin, capture_stdout=True, capture_stderr=True, check=False, env=env)
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def start_detached(argv: Sequence[str | Path], log_file: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own, so that it outlives us; its output is appended to ``log_file``."""
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("ab") as out:
+        return subprocess.Popen([str(arg) for arg in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=env)
