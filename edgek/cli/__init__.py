@@ -1,0 +1,87 @@
+"""The commands, and their exit codes: 0 done, 1 it did not work, 2 it was asked wrongly.
+
+``COMMANDS`` is the table. A command lives in a module of its own that is imported when it is called, so that ``edgek --version`` stays instant and
+``edgek kubectl`` loads nothing of a server.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import attrs
+
+from edgek import __version__
+
+
+@attrs.frozen
+class Command:
+    """``module`` has ``main(arguments) -> exit code``."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("server", "edgek.cli.server", "run a cluster: the API, its controllers, and a node on this machine"),
+    Command("kubectl", "edgek.cli.kubectl", "run kubectl against this cluster"),
+    Command("status", "edgek.cli.status", "show the node, its pods and Services, and what edgek costs"),
+    Command("check", "edgek.cli.check", "see whether this machine can run edgek, and what to do where it cannot"),
+    Command("images", "edgek.cli.images", "import and list container images"),
+    Command("token", "edgek.cli.token", "print the token by which nodes join"),
+    Command("db", "edgek.cli.db", "inspect, compact and copy the database"),
+    Command("completion", "edgek.cli.completion", "print a completion script for bash, zsh or fish"),
+    Command("version", "edgek.cli.version", "print the version"),
+)
+
+# What k3s has as a command and edgek has not (yet): refused by name.
+REFUSED = {
+    "agent": "joining another machine's cluster is not supported yet; `edgek server` runs a cluster of one node",
+    "etcd-snapshot": "edgek keeps its data in SQLite: `edgek db backup FILE` copies a running server's database",
+    "secrets-encrypt": "encryption at rest is not supported yet",
+    "certificate": "certificates renew while edgek runs; managing them by hand is not supported yet",
+    "crictl": "point a crictl of your own at the socket <run-dir>/containerd.sock",
+    "ctr": "use containerd's ctr with --address <run-dir>/containerd.sock -n k8s.io",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    first, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if first in ("--version", "-v"):
+        print(f"edgek {__version__}")
+        return 0
+    if first in ("--help", "-h", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if first in REFUSED:
+        print(f"edgek: {first}: {REFUSED[first]}", file=sys.stderr)
+        return 2
+    command = next((command for command in COMMANDS if command.name == first), None)
+    if command is None:
+        print(f"edgek: there is no command {first!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    return run(command, rest)
+
+
+def run(command: Command, arguments: Sequence[str]) -> int:
+    from edgek.model.errors import UsageError
+
+    try:
+        code: int = importlib.import_module(command.module).main(list(arguments))
+    except UsageError as exc:
+        print(f"edgek {command.name}: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `edgek ... | head` is no mistake
+        sys.stderr.close()
+        return 0
+    return code
+
+
+def usage() -> str:
+    width = max(len(command.name) for command in COMMANDS)
+    lines = [f"  {command.name:{width}}  {command.help}" for command in COMMANDS]
+    return "\n".join(["edgek: a small, complete Kubernetes", "", "Usage: edgek COMMAND [...]", "", *lines, "", "`edgek COMMAND --help` says more."])

@@ -1,0 +1,24 @@
+"""``edgek kubectl ...``: the kubectl on the PATH, with this cluster's kubeconfig unless another is named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+
+from edgek import config
+from edgek.model.errors import UsageError
+
+
+def main(arguments: Sequence[str]) -> int:
+    program = shutil.which("kubectl")
+    if program is None:
+        raise UsageError("there is no kubectl on the PATH; install one (Debian: apt-get install kubernetes-client) and try again")
+    environment = dict(os.environ)
+    named = any(argument == "--kubeconfig" or argument.startswith("--kubeconfig=") for argument in arguments)
+    if not named and "KUBECONFIG" not in environment:
+        kubeconfig = os.environ.get("EDGEK_WRITE_KUBECONFIG", str(config.DEFAULT_KUBECONFIG))
+        if not os.access(kubeconfig, os.R_OK):
+            raise UsageError(f"{kubeconfig} cannot be read: is `edgek server` running here, and are you root? KUBECONFIG names another")
+        environment["KUBECONFIG"] = kubeconfig
+    os.execve(program, [program, *arguments], environment)  # kubectl takes our place: signals and exit code are its own

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from edgek import config
+from edgek.model.errors import UsageError
+
+
+def load(tmp_path: Path, arguments=None, environment=None, text: str = "") -> config.Config:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    return config.load(arguments or {}, environment or {}, file, "Box")
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_path):
+    text = "log-level: error\ncluster-domain: file.example\nhttps-listen-port: 1000\n"
+    environment = {"EDGEK_LOG_LEVEL": "warning", "EDGEK_CLUSTER_DOMAIN": "environment.example"}
+    found = load(tmp_path, {"log_level": "debug"}, environment, text)
+    assert (found.log_level, found.cluster_domain, found.https_listen_port) == ("debug", "environment.example", 1000)
+
+
+def test_the_first_node_uses_the_well_known_folders_and_one_beside_it_its_own(tmp_path):
+    first, second = load(tmp_path), load(tmp_path, {"data_dir": "/srv/two"})
+    assert (str(first.kubelet_dir), str(first.pod_logs_dir), first.cgroup_root) == ("/var/lib/kubelet", "/var/log/pods", "/")
+    assert (str(second.kubelet_dir), str(second.pod_logs_dir), second.cgroup_root) == ("/srv/two/agent/kubelet", "/srv/two/agent/pod-logs", "/two")
+
+
+def test_repeated_flags_and_lists_in_the_file_become_tuples(tmp_path):
+    assert load(tmp_path, {"tls_san": ["a", "b"]}).tls_san == ("a", "b")
+    assert load(tmp_path, text="node-label: [zone=a, disk=ssd]\n").node_label == (("zone", "a"), ("disk", "ssd"))
+
+
+def test_the_node_is_named_after_the_host_in_lower_case(tmp_path):
+    assert load(tmp_path).node_name == "box"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"https_listen_port": "70000"}, "70000"),
+        ({"node_ip": "somewhere"}, "somewhere"),
+        ({"cluster_dns": "10.9.0.1"}, "10.9.0.1"),
+        ({"cluster_cidr": "10.43.0.0/17"}, "10.43.0.0/17"),
+        ({"node_taint": ["a=b:Sometimes"]}, "a=b:Sometimes"),
+        ({"log_level": "loud"}, "loud"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(tmp_path, arguments, named):
+    with pytest.raises(UsageError, match=named):
+        load(tmp_path, arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("flannel-backend: vxlan", "flannel-backend"), ("colour: red", "colour"), ("- a", "list"), ("a: [", "YAML")]
+)
+def test_a_bad_file_is_refused_by_name(tmp_path, text, named):
+    with pytest.raises(UsageError, match=named):
+        load(tmp_path, text=text)
+
+
+def test_a_missing_file_that_was_asked_for_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match=r"none\.yaml"):
+        config.load({}, {}, tmp_path / "none.yaml", "box")
