@@ -1,0 +1,50 @@
+#!/bin/sh
+# supervise.sh start COMMAND [ARGUMENT...] | stop | status
+# Keeps edgek running where there is no service manager: restarts it two seconds after it ends, until told to stop. Its log starts anew above 10 MB.
+set -u
+PID=/run/edgek-supervisor.pid
+LOG=/var/log/edgek.log
+LOG_MOST=10485760  # bytes
+
+running() { [ -f $PID ] && kill -0 "$(cat $PID)" 2>/dev/null; }
+
+supervise() {
+    trap 'stopping=1; kill "$child" 2>/dev/null' TERM INT
+    stopping=''
+    while [ -z "$stopping" ]; do
+        [ "$(stat -c %s $LOG 2>/dev/null || echo 0)" -lt $LOG_MOST ] || mv $LOG $LOG.1
+        "$@" >>$LOG 2>&1 &
+        child=$!
+        wait $child
+        [ -n "$stopping" ] || sleep 2
+    done
+    wait $child
+    rm -f $PID
+}
+
+case ${1:-} in
+start)
+    shift
+    running && exit 0
+    # A session of its own: a closing terminal does not reach it.
+    setsid "$0" supervise "$@" </dev/null >/dev/null 2>&1 &
+    echo $! >$PID
+    ;;
+supervise)
+    shift
+    echo $$ >$PID
+    supervise "$@"
+    ;;
+stop)
+    running || exit 0
+    supervisor=$(cat $PID)
+    kill "$supervisor"
+    for _ in $(seq 150); do kill -0 "$supervisor" 2>/dev/null || exit 0; sleep 0.2; done
+    kill -9 "$supervisor"
+    ;;
+status) running ;;
+*)
+    sed -n 2,3p "$0"
+    exit 2
+    ;;
+esac

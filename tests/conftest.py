@@ -1,0 +1,61 @@
+"""What a test needs of the machine, said by its marks; and the rule that CI must not skip all of a kind.
+
+root    the real kernel: namespaces, nftables, mounts
+node    containerd and runc besides
+qemu    an emulated machine besides; minutes long
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+PROGRAMS = {
+    "root": ("ip", "nft"),
+    "node": ("containerd", "runc", "ip", "nft", "conntrack"),
+    "qemu": ("qemu-system-x86_64",),
+}
+
+
+def missing(mark: str) -> str:
+    """Why tests with this mark cannot run here; empty when they can."""
+    if os.geteuid() != 0:
+        return "needs root"
+    absent = [program for program in PROGRAMS[mark] if shutil.which(program) is None]
+    return f"needs {', '.join(absent)}" if absent else ""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {mark: missing(mark) for mark in PROGRAMS}
+    for item in items:
+        for mark, reason in reasons.items():
+            if reason and item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+class _Ran:
+    """How many tests with each mark ran and were skipped."""
+
+    ran: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    for mark in PROGRAMS:
+        if mark in report.keywords:
+            if report.skipped:
+                _Ran.skipped[mark] = _Ran.skipped.get(mark, 0) + 1
+            elif report.when == "call":
+                _Ran.ran[mark] = _Ran.ran.get(mark, 0) + 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a kind of test that was skipped as a whole is a failure: nothing was shown."""
+    if not os.environ.get("CI"):
+        return
+    for mark, count in _Ran.skipped.items():
+        if mark != "qemu" and not _Ran.ran.get(mark):
+            print(f"\nall {count} tests marked {mark} were skipped: {missing(mark) or 'see the reasons above'}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
