@@ -27,6 +27,12 @@ async def run(argv: Sequence[str | Path], *, stdin: bytes = b"", timeout_s: floa
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
+def run_now(argv: Sequence[str | Path], *, timeout_s: float = 60.0) -> Finished:
+    """``run`` for commands that have no event loop. Raises OSError, ``subprocess.TimeoutExpired``."""
+    done = subprocess.run([str(arg) for arg in argv], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout_s)
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
 def start_detached(argv: Sequence[str | Path], log_file: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, so that it outlives us; its output is appended to ``log_file``."""
     log_file.parent.mkdir(parents=True, exist_ok=True)
