@@ -3,39 +3,26 @@
 A Resource is called by ``server/api`` on the way of a write and holds no state of its own. Everything here works on plain dicts and returns
 problems instead of raising, so that one answer can name them all. Structural checks (unknown fields, types) and schema defaults were made
 before, by ``model.schema``.
+
+The way of a write: ``default`` → ``prepare_create`` or ``prepare_update`` → admission → ``problems`` → ``allocate`` → ``fields`` → the store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
-
-import attrs
+from typing import Any, ClassVar, Literal
 
 from edgek.model import objects
-from edgek.model.errors import Cause
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
+from edgek.server.resources import metadata
+from edgek.server.resources.allocators import Allocators
+from edgek.server.resources.validation.fields import FieldError
+from edgek.server.resources.validation.names import NameCheck, dns_subdomain
+
+__all__ = ["FieldError", "PropagationPolicy", "Resource", "count_generation", "keep_all_but_status", "keep_member"]
 
 PropagationPolicy = Literal["Background", "Foreground", "Orphan"]
-
-
-@attrs.frozen
-class FieldError:
-    """One reason why an object is invalid: ``spec.replicas: Invalid value: -1: must be greater than or equal to 0``.
-
-    ``reason`` is upstream's cause (``FieldValueInvalid`` ...), ``detail`` is the text after the field.
-    """
-
-    field: str
-    reason: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.detail}"
-
-    def cause(self) -> Cause:
-        return Cause(self.reason, self.detail, self.field)
 
 
 class Resource:
@@ -45,10 +32,14 @@ class Resource:
     """
 
     # PUT to a missing object creates it (leases, endpoints, RBAC kinds ...).
-    creates_on_update = False
+    creates_on_update: ClassVar[bool] = False
     # PUT without resourceVersion overwrites; where False it is 422.
-    updates_unconditionally = True
-    default_propagation: PropagationPolicy = "Background"
+    updates_unconditionally: ClassVar[bool] = True
+    default_propagation: ClassVar[PropagationPolicy] = "Background"
+    # What a name (or the start of one, for generateName) must look like.
+    name_check: ClassVar[NameCheck] = staticmethod(dns_subdomain)
+    # The members whose change counts ``metadata.generation``; a kind without them has no generation.
+    generation_of: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -60,6 +51,8 @@ class Resource:
         """Drop what a client may not set at creation (status), set what the server sets (generation, phase)."""
         if self.kind.subresource("status"):
             obj.pop("status", None)
+        if self.generation_of:
+            objects.metadata(obj)["generation"] = 1
 
     def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
         """Put back what this update may not change, and count ``metadata.generation``."""
@@ -67,17 +60,27 @@ class Resource:
             keep_all_but_status(obj, old)
         elif self.kind.subresource("status"):
             keep_member(obj, old, "status")
+        if self.generation_of:
+            count_generation(obj, old, *self.generation_of)
+
+    def problems(self, obj: Object, old: Object | None = None, subresource: str = "") -> list[FieldError]:
+        """All that is wrong with a new object (no ``old``) or an update, metadata first: the causes of a 422 in upstream's order."""
+        if old is None:
+            return [*metadata.validate(obj, self.kind, self.validate_name), *self.validate(obj)]
+        return [*metadata.validate_update(obj, old), *self.validate_update(obj, old, subresource)]
 
     def validate(self, obj: Object) -> Sequence[FieldError]:
-        """Problems of a new object. Metadata was checked by the caller (name by ``validate_name``)."""
+        """Problems of a new object beyond its metadata."""
         return ()
 
     def validate_name(self, name: str, *, prefix: bool = False) -> Sequence[str]:
         """Problems with a name (or, with ``prefix``, a generateName) of this kind; DNS-1123 subdomain unless overridden."""
-        return ()
+        # A dash may end a prefix, since five more characters follow.
+        return type(self).name_check(name[:-1] + "a" if prefix and name.endswith("-") else name)
 
     def validate_update(self, obj: Object, old: Object, subresource: str) -> Sequence[FieldError]:
-        return self.validate(obj)
+        """Problems of an update beyond metadata. A status update is not held against the rules of the spec."""
+        return () if subresource == "status" else self.validate(obj)
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
         """Texts for ``Warning`` headers."""
@@ -90,6 +93,18 @@ class Resource:
     def grace_s(self, obj: Object, asked: int | None) -> int:
         """Seconds between a delete and the end; 0 for kinds that go at once."""
         return 0
+
+    def allocate(self, obj: Object, old: Object | None, allocators: Allocators) -> Sequence[FieldError]:
+        """Take from ``allocators`` what the object needs (addresses, ports) and write it into the object. Taken: nothing, if there are problems.
+
+        Runs after validation, and not at all for kinds that need nothing. If the write then fails, or is a dry run, ``release(obj, old)`` undoes it.
+        """
+        return ()
+
+    def release(self, obj: Object, kept: Object | None, allocators: Allocators) -> None:
+        """Give back what ``obj`` holds and ``kept`` does not: ``(new, old)`` after a failed write, ``(old, new)`` after an update, ``(old, None)``
+        after a deletion.
+        """
 
 
 def keep_member(obj: Object, old: Object, member: str) -> None:
