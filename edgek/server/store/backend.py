@@ -22,6 +22,8 @@ from typing import Literal, Protocol
 
 import attrs
 
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+
 
 @attrs.frozen
 class Key:
@@ -61,7 +63,7 @@ class Draft:
 class Event:
     """One change. ``previous`` is the object before it (ADDED: None). Never altered after it was made, so it may be shared and cached on."""
 
-    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    type: EventType
     record: Record
     previous: Record | None
 
