@@ -1,0 +1,59 @@
+"""ES256 signatures (RFC 7518 section 3.4) and public keys as JWKs: what JSON Web Tokens need of ``cryptography``."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from edgek.host import pki
+
+COORDINATE_BYTES = 32  # of a P-256 point, and of either half of a signature
+
+
+def base64url(raw: bytes) -> bytes:
+    """Without padding, as JSON Web Tokens have it."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")
+
+
+def from_base64url(text: bytes) -> bytes:
+    """Raises ValueError."""
+    return base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+
+
+class SigningKey:
+    """A private key with its public half. ``key_id`` is the hash of the public key, as upstream names it."""
+
+    def __init__(self, pem: bytes) -> None:
+        from cryptography.hazmat.primitives import serialization
+
+        self._private = pki.load_key(pem)
+        self._public = self._private.public_key()
+        public_der = self._public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.key_id = base64url(hashlib.sha256(public_der).digest()).decode()
+
+    def sign(self, text: bytes) -> bytes:
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+        r, s = utils.decode_dss_signature(self._private.sign(text, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(COORDINATE_BYTES, "big") + s.to_bytes(COORDINATE_BYTES, "big")
+
+    def verifies(self, text: bytes, signature: bytes) -> bool:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+        if len(signature) != 2 * COORDINATE_BYTES:
+            return False
+        r, s = (int.from_bytes(half, "big") for half in (signature[:COORDINATE_BYTES], signature[COORDINATE_BYTES:]))
+        try:
+            self._public.verify(utils.encode_dss_signature(r, s), text, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
+    def jwk(self) -> dict[str, str]:
+        """The public key, RFC 7517."""
+        point = self._public.public_numbers()
+        x, y = (base64url(number.to_bytes(COORDINATE_BYTES, "big")).decode() for number in (point.x, point.y))
+        return {"use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": "ES256", "x": x, "y": y}

@@ -1,0 +1,69 @@
+"""How credentials are written down: the join token and the kubeconfig. Texts only; keys are made in ``host/pki.py``."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import attrs
+
+from edgek.model.errors import UsageError
+
+SECURE_PREFIX = "K10"
+
+
+@attrs.frozen
+class JoinToken:
+    """``K10<sha256 of the CA certificate>::server:<secret>``, or the bare secret. With it, a node knows the server before it tells the secret."""
+
+    secret: str
+    user: str = "server"
+    authority_hash: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> JoinToken:
+        """Raises UsageError for a token that is cut off or mistyped."""
+        if not text.startswith(SECURE_PREFIX):
+            return cls(text)
+        digest, _, rest = text.removeprefix(SECURE_PREFIX).partition("::")
+        user, _, secret = rest.partition(":")
+        if len(digest) != 64 or not user or not secret:
+            raise UsageError("the token is not complete: it looks like K10<64 hex digits>::server:<secret>; copy it whole from the server")
+        return cls(secret, user, digest)
+
+    def trusts(self, authority_pem: bytes) -> bool:
+        """Whether this is the authority that the token names. A bare secret names none and trusts it blindly."""
+        return not self.authority_hash or self.authority_hash == authority_hash(authority_pem)
+
+    def __str__(self) -> str:
+        return f"{SECURE_PREFIX}{self.authority_hash}::{self.user}:{self.secret}" if self.authority_hash else self.secret
+
+
+def authority_hash(authority_pem: bytes) -> str:
+    """Of the PEM text, byte for byte as the server hands it out."""
+    return hashlib.sha256(authority_pem).hexdigest()
+
+
+def kubeconfig(server: str, authority_pem: bytes, certificate_pem: bytes, key_pem: bytes, *, context: str = "default") -> str:
+    """A kubeconfig with one cluster, one user and one context. It holds a private key."""
+    authority, certificate, key = (base64.b64encode(pem).decode() for pem in (authority_pem, certificate_pem, key_pem))
+    return f"""\
+apiVersion: v1
+kind: Config
+clusters:
+- name: {context}
+  cluster:
+    server: {server}
+    certificate-authority-data: {authority}
+users:
+- name: {context}
+  user:
+    client-certificate-data: {certificate}
+    client-key-data: {key}
+contexts:
+- name: {context}
+  context:
+    cluster: {context}
+    user: {context}
+current-context: {context}
+"""

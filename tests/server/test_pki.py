@@ -1,0 +1,51 @@
+"""What a server makes on its first start and finds again on the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgek.host import der
+from edgek.server import pki
+
+
+def test_a_second_start_reads_what_the_first_made(tmp_path: Path) -> None:
+    first = pki.open_keys(tmp_path / "tls", ["localhost", "10.43.0.1"])
+    assert pki.open_keys(tmp_path / "tls", ["localhost"]) == first
+
+
+def test_every_file_with_a_key_is_closed_to_others(tmp_path: Path) -> None:
+    pki.open_keys(tmp_path / "tls", ["localhost"])
+    assert (tmp_path / "tls").stat().st_mode & 0o777 == 0o700
+    for path in (tmp_path / "tls").iterdir():
+        if b"PRIVATE KEY" in path.read_bytes():
+            assert path.stat().st_mode & 0o777 == 0o600, path
+
+
+def test_a_new_name_makes_a_new_server_certificate_under_the_same_authority(tmp_path: Path) -> None:
+    first = pki.open_keys(tmp_path, ["localhost"])
+    second = pki.open_keys(tmp_path, ["localhost", "edge.example"])
+    assert second.serving != first.serving
+    assert (second.server_ca, second.admin) == (first.server_ca, first.admin)
+    assert "edge.example" in der.read(der.from_pem(second.serving.certificate)).names
+
+
+def test_a_client_certificate_is_signed_by_the_authority_of_its_kind(tmp_path: Path) -> None:
+    keys = pki.open_keys(tmp_path, ["localhost"])
+    signers = {
+        pki.node("a"): keys.client_ca,
+        pki.node_server("a", ["10.0.0.1"]): keys.server_ca,
+        pki.FRONT_PROXY: keys.front_proxy_ca,
+    }
+    for subject, signer in signers.items():
+        leaf = der.read(der.from_pem(keys.issue(subject).certificate))
+        assert leaf.issuer == der.read(der.from_pem(signer.certificate)).subject
+
+
+def test_the_join_token_stays_until_another_is_wanted(tmp_path: Path) -> None:
+    keys = pki.open_keys(tmp_path / "tls", ["localhost"])
+    first = pki.open_token(tmp_path / "token", keys)
+    assert pki.open_token(tmp_path / "token", keys) == first
+    assert first.trusts(keys.server_ca.certificate)
+    assert pki.open_token(tmp_path / "token", keys, "mine").secret == "mine"
+    assert pki.open_token(tmp_path / "token", keys).secret == "mine"
+    assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
