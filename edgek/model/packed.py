@@ -1,0 +1,28 @@
+"""The interface facts of Kubernetes that edgek ships: types, schemas, printer columns, default roles and objects.
+
+``packaging/pack_data.py`` makes the files and says what is in them. Loading one takes milliseconds and memory, so callers load what they need when
+they need it, and decide themselves whether to keep it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+DIRECTORY = Path(__file__).parent / "data"
+
+
+def load(name: Literal["openapi", "columns", "roles", "objects"]) -> Any:
+    return orjson.loads(_text(name))
+
+
+def structs() -> dict[str, bytes]:
+    """Every Go struct of the API with the JSON of its fields, still to be parsed: most processes look at few of them."""
+    return {struct.decode(): fields for struct, _, fields in (line.partition(b"\t") for line in _text("types").splitlines())}
+
+
+def _text(name: str) -> bytes:
+    return zlib.decompress((DIRECTORY / f"{name}.z").read_bytes())
