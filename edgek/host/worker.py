@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import trio
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Worker:
@@ -27,3 +31,75 @@ class InLine:
     async def run(self, function: Callable[..., T], *args: object, abandon: bool = False) -> T:
         await trio.lowlevel.checkpoint()
         return function(*args)
+
+
+@asynccontextmanager
+async def open_batches(
+    name: str,
+    work: Callable[[list[T]], R],
+    done: Callable[[list[T], R], None],
+    *,
+    limit: int,
+    rest: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Callable[[T], None]]:
+    """One thread of its own that works off, in order, what it is handed; yields the function that hands an item over and never waits.
+
+    ``work`` runs in the thread, with all that has gathered meanwhile (at most ``limit`` items); ``done`` runs in the event loop with its result,
+    batch after batch; ``rest`` runs in the thread whenever nothing more is waiting. Leaving the block waits for the last ``done``. An error of
+    ``work`` or ``rest`` ends the thread and is raised from the block.
+    """
+    handed: SimpleQueue[T | _Stop] = SimpleQueue()
+    ended = trio.Event()
+    broken: list[Exception] = []
+    token = trio.lowlevel.current_trio_token()
+
+    def loop() -> None:
+        try:
+            for batch in _gathered(handed, limit):
+                token.run_sync_soon(done, batch, work(batch))
+                if handed.empty():
+                    rest()
+        except trio.RunFinishedError:
+            return  # nobody is left to hear of it
+        except Exception as error:  # not swallowed: a thread can only print, so the block raises it
+            broken.append(error)
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(ended.set)
+
+    async def raise_when_broken() -> None:
+        await ended.wait()
+        if broken:
+            raise broken[0]
+
+    async with trio.open_nursery() as nursery:
+        threading.Thread(target=loop, name=name, daemon=True).start()
+        nursery.start_soon(raise_when_broken)
+        try:
+            yield handed.put
+        finally:
+            handed.put(_Stop())
+            with trio.CancelScope(shield=True):
+                await ended.wait()
+
+
+class _Stop:
+    """The last item of a queue."""
+
+
+def _gathered(handed: SimpleQueue[T | _Stop], limit: int) -> Iterator[list[T]]:
+    """All that waits, at most ``limit`` at a time, until a _Stop."""
+    stopped = False
+    while not stopped:
+        batch: list[T] = []
+        item = handed.get()
+        while not isinstance(item, _Stop):
+            batch.append(item)
+            if len(batch) == limit:
+                break
+            try:
+                item = handed.get_nowait()
+            except Empty:
+                break
+        stopped = isinstance(item, _Stop)
+        if batch:
+            yield batch
