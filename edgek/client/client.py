@@ -98,6 +98,11 @@ class Client:
             options["propagationPolicy"] = propagation
         return await self._call("DELETE", kind.path(namespace, name), body=options)
 
+    async def delete_all(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> None:
+        """Delete every object of a collection that the selectors match."""
+        query = {"labelSelector": labels, "fieldSelector": fields}
+        await self._call("DELETE", kind.path(namespace), query, {"kind": "DeleteOptions", "apiVersion": "v1"})
+
     def watch(
         self, kind: Kind, namespace: str = "", *, revision: str, labels: str = "", fields: str = ""
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:

@@ -5,6 +5,7 @@ The same event of the same object within ten minutes raises its count instead of
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import OrderedDict
 from typing import Any
@@ -40,8 +41,15 @@ class Recorder:
         self._client = client
         self._component = component
         self._host = host
+        self._stamp = 0
         self._seen: OrderedDict[str, _Series] = OrderedDict()
         self._send, self._receive = trio.open_memory_channel[tuple[str, Object]](QUEUE)
+
+    def named(self, component: str) -> Recorder:
+        """A recorder for another component of the same program; this one's ``run`` sends for both."""
+        other = copy.copy(self)
+        other._component = component
+        return other
 
     def normal(self, kind: Kind, obj: Object, reason: str, message: str, *, field_path: str = "") -> None:
         self._record(kind, obj, "Normal", reason, message, field_path)
@@ -96,7 +104,8 @@ class Recorder:
                 pass
         involved = event["involvedObject"]
         namespace = involved.get("namespace") or "default"
-        name = f"{involved['name']}.{wallclock.now_ns():x}"
+        self._stamp = max(wallclock.now_ns(), self._stamp + 1)  # two events may fall into one tick of the clock
+        name = f"{involved['name']}.{self._stamp:x}"
         meta = {"name": name, "namespace": namespace}
         await self._client.create(kinds.EVENT, {**event, "metadata": meta, "firstTimestamp": stamp, "lastTimestamp": stamp, "count": 1})
         self._seen[digest] = _Series(name, namespace, 1, trio.current_time())

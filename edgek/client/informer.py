@@ -2,13 +2,16 @@
 
 It holds **views**: small frozen values made at the door (``Informer(client, kinds.POD, view=Endpoint.of)``), not API dicts, which cost 21 KB a
 Pod against 0.8 KB. Handlers are called in the event loop with ``(key, old, new)`` and must not wait; they usually put a key into a work queue.
+A change that the view does not show (``old == new``) is no change: nobody hears of it.
+
+Revisions of one resource may be compared (upstream promises it since v1.35), so whoever wrote can wait until the cache shows it (``until_at``).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import trio
 
@@ -48,6 +51,7 @@ class Informer(Generic[V]):
         self._handlers: list[Handler[V]] = []
         self._indexers: dict[str, Callable[[V], Iterable[str]]] = {}
         self._indexes: dict[str, dict[str, dict[str, V]]] = {}
+        self._moved = trio.lowlevel.ParkingLot()  # those who wait for the cache to show something
         self.synced = trio.Event()
         self.revision = ""
 
@@ -75,6 +79,16 @@ class Informer(Generic[V]):
 
     def by_index(self, name: str, value: str) -> list[V]:
         return list(self._indexes[name].get(value, {}).values())
+
+    async def until(self, shown: Callable[[], bool]) -> None:
+        """Return once the cache is such that ``shown()`` is true."""
+        while not shown():
+            await self._moved.park()
+
+    async def until_at(self, revision: str) -> None:
+        """Return once the cache is at least as new as ``revision``. Only for an informer without selectors, which hears of every change."""
+        wanted = _number(revision)
+        await self.until(lambda: _number(self.revision) >= wanted)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the cache current for ever; started once the first list is in."""
@@ -109,9 +123,8 @@ class Informer(Generic[V]):
         for key in [key for key in self._items if key not in found]:
             self._set(key, None)
         for key, view in found.items():
-            if self._items.get(key) != view:
-                self._set(key, view)
-        self.revision = page.revision
+            self._set(key, view)
+        self._move_to(page.revision)
 
     async def _follow(self) -> None:
         while True:
@@ -120,14 +133,18 @@ class Informer(Generic[V]):
                     self._apply(event)
 
     def _apply(self, event: WatchEvent) -> None:
-        self.revision = objects.revision(event.object)
-        if event.type == "BOOKMARK":
-            return
-        self._set(objects.key(event.object), None if event.type == "DELETED" else self._view(event.object))
+        if event.type != "BOOKMARK":
+            self._set(objects.key(event.object), None if event.type == "DELETED" else self._view(event.object))
+        self._move_to(objects.revision(event.object))
+
+    def _move_to(self, revision: str) -> None:
+        self.revision = revision
+        if self._moved:
+            self._moved.unpark_all()
 
     def _set(self, key: str, new: V | None) -> None:
         old = self._items.get(key)
-        if old is None and new is None:
+        if old == new:
             return
         for name in self._indexers:
             self._index(name, key, old, new)
@@ -151,25 +168,52 @@ class Informer(Generic[V]):
                 index.setdefault(value, {})[key] = new
 
 
+def _number(revision: str) -> int:
+    return int(revision or 0)
+
+
 class Informers:
-    """One informer per kind and view, shared by all who ask: start them all with ``run``."""
+    """One informer per kind and view, shared by all who ask. ``run`` runs those asked for before it, and starts those asked for later."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._shared: dict[tuple[Kind, Callable[[Object], object]], Informer[object]] = {}
+        self._scopes: dict[tuple[Kind, Callable[[Object], object]], trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
 
     def of(self, kind: Kind, view: Callable[[Object], V | None]) -> Informer[V]:
         """The informer of this kind with this view (a named function: two lambdas are two caches)."""
         key = (kind, view)
         if key not in self._shared:
-            self._shared[key] = Informer(self._client, kind, view)  # type: ignore[arg-type]
-        return self._shared[key]  # type: ignore[return-value]
+            self._shared[key] = cast(Informer[object], Informer(self._client, kind, view))
+            self._start(key)
+        return cast(Informer[V], self._shared[key])
+
+    def forget(self, kind: Kind, view: Callable[[Object], object]) -> None:
+        """Stop the informer of a kind that is no longer served. Its handlers hear nothing of it."""
+        self._shared.pop((kind, view), None)
+        scope = self._scopes.pop((kind, view), None)
+        if scope:
+            scope.cancel()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run all that were asked for before; started once every cache is full."""
+        """Run them for ever; started once the caches of all that were asked for before are full."""
         async with trio.open_nursery() as nursery:
-            for informer in self._shared.values():
-                nursery.start_soon(informer.run)
-            for informer in self._shared.values():
+            self._nursery = nursery
+            waited_for = list(self._shared.items())
+            for key, _ in waited_for:
+                self._start(key)
+            for _, informer in waited_for:
                 await informer.synced.wait()
             task_status.started()
+            await trio.sleep_forever()
+
+    def _start(self, key: tuple[Kind, Callable[[Object], object]]) -> None:
+        if self._nursery is None:
+            return
+        self._scopes[key] = trio.CancelScope()
+        self._nursery.start_soon(self._run_one, self._shared[key], self._scopes[key])
+
+    async def _run_one(self, informer: Informer[object], scope: trio.CancelScope) -> None:
+        with scope:
+            await informer.run()

@@ -12,29 +12,80 @@ from typing import Any, ClassVar, Protocol
 import attrs
 import trio
 
-from edgek.client.client import Client
+from edgek.client.client import MERGE_PATCH, Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informer, Informers
 from edgek.client.transport import Disconnected
 from edgek.client.workqueue import WorkQueue
 from edgek.host import log
-from edgek.model import errors
+from edgek.model import errors, objects
+from edgek.model.objects import Object
+
+
+@attrs.frozen
+class Settings:
+    """What the operator chose, as far as controllers must know it. Times have upstream's defaults."""
+
+    root_ca: str = ""  # PEM: what pods trust the API server by
+    pod_cidr: str = "10.42.0.0/16"
+    node_pod_bits: int = 24  # prefix length of one node's share of pod_cidr
+    node_grace_s: float = 50.0  # without a sign of life a node's conditions become Unknown
+    finished_pods_most: int = 12500  # finished pods beyond this are deleted, the oldest first
+    local_path: str = "/var/lib/edgek/storage"  # where nodes make the directories of edgek.io/local-path volumes
 
 
 @attrs.frozen
 class Cluster:
-    """What a controller is given: the API, shared caches, and where to record Events."""
+    """What a controller is given: the API, shared caches, where to record Events, and settings.
+
+    The writing methods return once the cache of ``informer`` shows what was written. So the next look at a cache is never older than what
+    this process did, and no controller needs to remember what it expects to see.
+    """
 
     client: Client
     informers: Informers
     recorder: Recorder
+    settings: Settings = Settings()
+
+    async def create(self, informer: Informer[Any], obj: Object) -> Object:
+        made = await self.client.create(informer.kind, obj)
+        await informer.until_at(objects.revision(made))
+        return made
+
+    async def update(self, informer: Informer[Any], obj: Object, subresource: str = "") -> Object:
+        made = await self.client.update(informer.kind, obj, subresource)
+        await informer.until_at(objects.revision(made))
+        return made
+
+    async def patch(self, informer: Informer[Any], key: str, patch: Any, *, subresource: str = "", content_type: str = MERGE_PATCH) -> Object:
+        namespace, name = objects.split_key(key)
+        made = await self.client.patch(informer.kind, name, patch, namespace, subresource=subresource, content_type=content_type)
+        await informer.until_at(objects.revision(made))
+        return made
+
+    async def delete(self, informer: Informer[Any], key: str, uid: str, *, grace_s: int | None = None, propagation: str = "") -> bool:
+        """False when it was gone, or its name belongs to another object, already. Does not wait for the cache to show it."""
+        namespace, name = objects.split_key(key)
+        try:
+            await self.client.delete(informer.kind, name, namespace, uid=uid, grace_s=grace_s, propagation=propagation)
+        except (errors.NotFound, errors.Conflict):
+            return False
+        return True
+
+
+class Source(Protocol):
+    """Where changes come from: an Informer, or what joins several."""
+
+    synced: trio.Event
+
+    def add_handler(self, handler: Callable[[str, Any, Any], None]) -> None: ...
 
 
 @attrs.frozen
 class Watch:
     """Changes seen by ``informer`` put the keys that ``keys(key, old, new)`` names into the controller's queue."""
 
-    informer: Informer[Any]
+    informer: Source
     keys: Callable[[str, Any, Any], Iterable[str]]
 
 

@@ -1,0 +1,17 @@
+"""The CONTROLLERS table, in the order in which they start. One controller per file; README.md says how to add one.
+
+Controllers know the cluster only through the API: ``client`` and ``model``, never the API server's own modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgek.client.reconcile import Cluster, Controller
+from edgek.server.controllers.replicaset import ReplicaSetController
+from edgek.server.controllers.replicationcontroller import ReplicationControllerController
+
+CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
+    ReplicaSetController,
+    ReplicationControllerController,
+)

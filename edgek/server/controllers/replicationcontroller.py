@@ -1,0 +1,27 @@
+"""ReplicationControllers: ReplicaSets of an older shape, whose selector is a plain map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from edgek.model import kinds
+from edgek.model.kinds import Kind
+from edgek.model.objects import Object
+from edgek.server.controllers.podmaking import Failure
+from edgek.server.controllers.replicaset import ReplicaSetController
+from edgek.server.controllers.selection import Selector
+from edgek.server.controllers.views import PodView
+
+
+class ReplicationControllerController(ReplicaSetController):
+    name: ClassVar[str] = "replicationcontroller"
+    component: ClassVar[str] = "replication-controller"
+    kind: ClassVar[Kind] = kinds.REPLICATION_CONTROLLER
+
+    def selector(self, wanted: Object) -> Selector | None:
+        labels = wanted["spec"].get("selector")
+        return {"matchLabels": labels} if labels else None
+
+    def status(self, wanted: Object, pods: Sequence[PodView], failure: Failure | None, now: float) -> dict[str, Any]:
+        return self._counts(wanted, [pod for pod in pods if pod.active], failure, now)

@@ -1,0 +1,179 @@
+"""What controllers keep of an object: small frozen values for Pods and Nodes, the whole object for kinds that are few.
+
+A view is made at the door of an informer and shared by every controller, so nobody may change one. ``whole`` objects are dicts: copy before
+changing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from edgek.host import wallclock
+from edgek.model import objects
+from edgek.model.objects import Object
+
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+FINISHED = frozenset({"Succeeded", "Failed"})
+
+
+def whole(obj: Object) -> Object:
+    """The object itself, for kinds of which there are few."""
+    return obj
+
+
+@attrs.frozen
+class ContainerPort:
+    name: str
+    port: int
+    protocol: str
+
+
+@attrs.frozen
+class PodView:
+    """One Pod as controllers see it. Times are seconds since the epoch, 0 for never."""
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    finalizers: tuple[str, ...]
+    owner_kind: str
+    owner_name: str
+    owner_uid: str
+    created: float
+    deleting_at: float
+    node: str
+    phase: str
+    reason: str
+    ready: bool
+    ready_since: float
+    scheduled: bool
+    disrupted: bool  # condition DisruptionTarget
+    restarts: int
+    ips: tuple[str, ...]
+    host_network: bool
+    hostname: str
+    subdomain: str
+    ports: tuple[ContainerPort, ...]
+    claims: tuple[str, ...]
+    deletion_cost: int
+    completion_index: int
+    finished_at: float
+    exit_codes: tuple[tuple[str, int], ...]  # of containers that ended, by container
+    conditions: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in FINISHED
+
+    @property
+    def deleting(self) -> bool:
+        return self.deleting_at > 0
+
+    @property
+    def active(self) -> bool:
+        """It counts as a replica: neither finished nor on its way out."""
+        return not self.finished and not self.deleting
+
+    def available_in(self, min_ready_s: float, now: float) -> float | None:
+        """Seconds until it has been ready long enough, 0 when it has; None when it is not ready."""
+        if not self.ready:
+            return None
+        return max(0.0, self.ready_since + min_ready_s - now)
+
+    def reference(self) -> Object:
+        """As much of the Pod as an Event needs to name it."""
+        return {"metadata": {"name": self.name, "namespace": self.namespace, "uid": self.uid}}
+
+
+def pod(obj: Object) -> PodView:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    owner = objects.controller_of(obj) or {}
+    conditions = {each["type"]: each for each in status.get("conditions") or () if each.get("type")}
+    ready = conditions.get("Ready") or {}
+    containers = status.get("containerStatuses") or ()
+    first = status.get("initContainerStatuses") or ()
+    ended = [
+        (each.get("name", ""), (each.get("state") or {}).get("terminated")) for each in (*(status.get("initContainerStatuses") or ()), *containers)
+    ]
+    return PodView(
+        namespace=objects.namespace(obj),
+        name=objects.name(obj),
+        uid=objects.uid(obj),
+        labels=objects.labels(obj),
+        finalizers=tuple(objects.finalizers(obj)),
+        owner_kind=owner.get("kind", ""),
+        owner_name=owner.get("name", ""),
+        owner_uid=owner.get("uid", ""),
+        created=stamp(objects.metadata(obj).get("creationTimestamp")),
+        deleting_at=stamp(objects.metadata(obj).get("deletionTimestamp")),
+        node=spec.get("nodeName") or "",
+        phase=status.get("phase") or "Pending",
+        reason=status.get("reason") or "",
+        ready=ready.get("status") == "True",
+        ready_since=stamp(ready.get("lastTransitionTime")),
+        scheduled=bool(spec.get("nodeName")),
+        disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True",
+        restarts=sum(each.get("restartCount") or 0 for each in containers),
+        ips=tuple(each["ip"] for each in status.get("podIPs") or () if each.get("ip")) or tuple(filter(None, (status.get("podIP"),))),
+        host_network=bool(spec.get("hostNetwork")),
+        hostname=spec.get("hostname") or "",
+        subdomain=spec.get("subdomain") or "",
+        ports=_ports(spec),
+        claims=_claims(objects.name(obj), spec),
+        deletion_cost=_number(objects.annotations(obj).get(DELETION_COST), 0),
+        completion_index=_number(objects.annotations(obj).get(COMPLETION_INDEX), -1),
+        finished_at=max((stamp(how.get("finishedAt")) for _, how in ended if how), default=0.0),
+        exit_codes=tuple((name, how.get("exitCode", 0)) for name, how in ended if how),
+        conditions=tuple((type_, each.get("status", "")) for type_, each in conditions.items()),
+    )
+
+
+def stamp(text: Any) -> float:
+    """Seconds since the epoch of an API time, 0 for none."""
+    return wallclock.parse(text) if text else 0.0
+
+
+def owner_index(view: PodView) -> tuple[str, ...]:
+    """The uid of a pod's controller; for a pod without one, ``orphan/`` and its namespace."""
+    return (view.owner_uid or f"orphan/{view.namespace}",)
+
+
+def namespace_index(view: PodView) -> tuple[str, ...]:
+    return (view.namespace,)
+
+
+def node_index(view: PodView) -> tuple[str, ...]:
+    return (view.node,)
+
+
+def _ports(spec: Object) -> tuple[ContainerPort, ...]:
+    sidecars = [each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"]
+    return tuple(
+        ContainerPort(port["name"], port["containerPort"], port.get("protocol", "TCP"))
+        for container in (*(spec.get("containers") or ()), *sidecars)
+        for port in container.get("ports") or ()
+        if port.get("name")
+    )
+
+
+def _claims(pod_name: str, spec: Object) -> tuple[str, ...]:
+    """Names of the claims that the pod's volumes use; an ephemeral volume's claim is named after both."""
+    named = [volume["persistentVolumeClaim"]["claimName"] for volume in spec.get("volumes") or () if volume.get("persistentVolumeClaim")]
+    own = [f"{pod_name}-{volume['name']}" for volume in spec.get("volumes") or () if volume.get("ephemeral")]
+    return (*named, *own)
+
+
+def _number(text: Any, otherwise: int) -> int:
+    try:
+        return int(text)
+    except (TypeError, ValueError):
+        return otherwise
