@@ -12,7 +12,8 @@ until it is asked for.
 types     struct TAB [[number, JSON name or null where inlined, type, flags, {extras}?], ...]: what a Go struct of the API looks like. A type is a
           scalar (string, bool, int32, int64, double, bytes, Time, MicroTime, Quantity, IntOrString, Raw) or a struct, after ``[]`` or ``map:``.
           flags: 1 pointer, 2 omitempty, 4 omitzero. extras: merge key ``k``, patch strategy ``s``, list type ``l``, list map keys ``m``,
-          map type ``t``, default ``d``. The pseudo field ``[0, "", "", 0, {"t": "atomic"}]`` carries what holds for the struct as a whole.
+          map type ``t``, default ``d``. The pseudo field ``[0, "", "", 0, {...}]`` carries what holds for the struct as a
+          whole: its map type ``t``, and ``g`` where it is a kind of its own, with apiVersion and kind.
 openapi   the schemas as OpenAPI v3 components
 columns   {group/version/plural: printer columns}
 roles     bootstrap RBAC objects
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 OMITZERO = 4
+INTEGERS = ("int", "[]int", "map:int")  # their width stands in the schema only
 TRIVIAL_DEFAULTS = ("", 0, False, {}, None)
 EXTRAS = {
     "x-kubernetes-patch-merge-key": "k",
@@ -80,11 +82,14 @@ def pack_types(schemas: dict[str, Any], messages: dict[str, list[list[Any]]]) ->
         if struct not in messages:
             continue
         enrich(messages, struct, body.get("properties") or {})
-        if body.get("x-kubernetes-map-type"):
-            messages[struct].append([0, "", "", 0, {"t": body["x-kubernetes-map-type"]}])
+        whole = {"t": body["x-kubernetes-map-type"]} if "x-kubernetes-map-type" in body else {}
+        if "x-kubernetes-group-version-kind" in body:
+            whole["g"] = 1
+        if whole:
+            messages[struct].append([0, "", "", 0, whole])
     for struct, fields in messages.items():
         for field in fields:
-            field[2] = field[2][:-3] + "int64" if field[2].endswith("int") else field[2]
+            field[2] = field[2] + "64" if field[2] in INTEGERS else field[2]
             field[3] |= OMITZERO if (struct, field[1]) in OMITZERO_FIELDS else 0
     return dict(sorted(messages.items()))
 
@@ -96,7 +101,7 @@ def enrich(messages: dict[str, list[list[Any]]], struct: str, properties: dict[s
             enrich(messages, field[2], properties)
         elif field[1] in properties and len(field) == 4:
             schema = properties[field[1]]
-            if field[2].endswith("int"):
+            if field[2] in INTEGERS:
                 item = schema.get("items") or schema.get("additionalProperties") or schema
                 field[2] = field[2][:-3] + item.get("format", "int64")
             extras = {short: schema[name] for name, short in EXTRAS.items() if name in schema}
