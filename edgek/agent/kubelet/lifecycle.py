@@ -1,0 +1,233 @@
+"""What a pod's containers are and how far they have come: the words that ``plan.py`` and ``status.py`` share.
+
+Pure: values in, values out. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+from edgek.agent.kubelet import labels
+from edgek.agent.runtime.runtime import ContainerStatus, SandboxStatus
+from edgek.model import objects
+from edgek.model.objects import Object
+
+Group = Literal["init", "sidecar", "regular", "ephemeral"]
+
+BACK_OFF_FIRST_S = 10.0
+BACK_OFF_MOST_S = 300.0
+BACK_OFF_FORGOTTEN_S = 600.0  # a container that ran this long starts again at once
+
+
+@attrs.frozen
+class Member:
+    """A container of the pod's spec. ``group`` says how it is started and stopped."""
+
+    spec: Object
+    group: Group
+
+    @property
+    def name(self) -> str:
+        return str(self.spec["name"])
+
+
+def members(pod: Object) -> tuple[Member, ...]:
+    """All containers in the order in which they start."""
+    spec = pod.get("spec") or {}
+    first = [Member(c, "sidecar" if c.get("restartPolicy") == "Always" else "init") for c in spec.get("initContainers") or ()]
+    regular = [Member(c, "regular") for c in spec.get("containers") or ()]
+    return (*first, *regular, *(Member(c, "ephemeral") for c in spec.get("ephemeralContainers") or ()))
+
+
+@attrs.frozen
+class Health:
+    """What the probes of a running container say. ``failed`` is the probe for which it must be killed."""
+
+    started: bool = True
+    ready: bool = True
+    failed: Literal["", "liveness probe", "startup probe"] = ""
+
+
+@attrs.frozen
+class Trouble:
+    """Why the last try to start a container (or the sandbox, or the volumes) failed, and when the next may be."""
+
+    reason: str
+    message: str
+    retry_at: float
+
+
+@attrs.frozen
+class Verdict:
+    """The pod has to end for a reason outside of its containers: refused, evicted, too old."""
+
+    reason: str
+    message: str
+    grace_s: float | None = None
+
+
+SANDBOX = ""  # the key of the sandbox among the troubles
+VOLUMES = "/volumes"
+
+
+@attrs.frozen
+class Circumstances:
+    """Everything beside the pod and its containers that a decision may depend on. ``health`` is by container id, ``troubles`` by container name."""
+
+    now: float
+    health: Mapping[str, Health] = attrs.field(factory=dict)
+    troubles: Mapping[str, Trouble] = attrs.field(factory=dict)
+    verdict: Verdict | None = None
+    volumes_ready: bool = True
+    gone: bool = False  # the API has forgotten the pod
+
+
+@attrs.frozen
+class Seen:
+    """What the runtime shows of one pod, newest first."""
+
+    sandboxes: tuple[SandboxStatus, ...] = ()
+    containers: tuple[ContainerStatus, ...] = ()
+
+    @classmethod
+    def of(cls, sandboxes: list[SandboxStatus], containers: list[ContainerStatus]) -> Seen:
+        return cls(
+            tuple(sorted(sandboxes, key=lambda s: (s.created_at, s.attempt), reverse=True)),
+            tuple(sorted(containers, key=lambda c: (c.created_at, c.attempt), reverse=True)),
+        )
+
+    @property
+    def sandbox(self) -> SandboxStatus | None:
+        """The newest sandbox, where it is ready."""
+        return self.sandboxes[0] if self.sandboxes and self.sandboxes[0].ready else None
+
+    def of_name(self, name: str) -> tuple[ContainerStatus, ...]:
+        return tuple(c for c in self.containers if c.name == name)
+
+    def latest(self, name: str) -> ContainerStatus | None:
+        return next((c for c in self.containers if c.name == name), None)
+
+    def current(self, name: str) -> ContainerStatus | None:
+        """The newest container of that name in the sandbox that counts."""
+        sandbox = self.sandbox
+        if sandbox is None:
+            return None
+        return next((c for c in self.containers if c.name == name and c.sandbox_id == sandbox.id), None)
+
+    @property
+    def alive(self) -> tuple[ContainerStatus, ...]:
+        return tuple(c for c in self.containers if c.state in ("running", "unknown"))
+
+
+def restart_policy(pod: Object) -> str:
+    return str((pod.get("spec") or {}).get("restartPolicy") or "Always")
+
+
+def restarts(pod: Object, member: Member, exit_code: int) -> bool:
+    """Whether a container that ended with ``exit_code`` starts again."""
+    if member.group == "sidecar":
+        return True
+    if member.group == "ephemeral":
+        return False
+    for rule in member.spec.get("restartPolicyRules") or ():
+        codes = (rule.get("exitCodes") or {}).get("values") or ()
+        inside = (rule.get("exitCodes") or {}).get("operator") == "In"
+        if rule.get("action") == "Restart" and (exit_code in codes) == inside:
+            return True
+    policy = member.spec.get("restartPolicy") or restart_policy(pod)
+    if member.group == "init":
+        return exit_code != 0 and policy != "Never"
+    return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
+
+
+def back_off_s(last: ContainerStatus) -> float:
+    """How long a successor of ``last`` has to wait after its end."""
+    if last.finished_at and last.started_at and last.finished_at - last.started_at > BACK_OFF_FORGOTTEN_S:
+        return 0.0
+    return min(labels.number(last.annotations, labels.BACK_OFF), BACK_OFF_MOST_S)
+
+
+def next_back_off_s(last: ContainerStatus | None) -> float:
+    """What to write on the successor of ``last``, for the successor's own end."""
+    if last is None:
+        return 0.0
+    return min(max(back_off_s(last) * 2, BACK_OFF_FIRST_S), BACK_OFF_MOST_S)
+
+
+def restart_count(container: ContainerStatus | None) -> int:
+    return 0 if container is None else int(labels.number(container.annotations, labels.RESTART_COUNT, container.attempt))
+
+
+def initialised(pod: Object, seen: Seen) -> bool:
+    """Whether the init containers are behind us in the present sandbox."""
+    if any(seen.current(m.name) for m in members(pod) if m.group == "regular"):
+        return True
+    for member in members(pod):
+        if member.group == "init":
+            found = seen.current(member.name)
+            if found is None or found.state != "exited" or found.exit_code != 0:
+                return False
+    return True
+
+
+def failed_initialising(pod: Object, seen: Seen) -> bool:
+    """An init container failed for good."""
+    if any(seen.current(m.name) for m in members(pod) if m.group == "regular"):
+        return False
+    for member in members(pod):
+        found = seen.latest(member.name)
+        if member.group == "init" and found and found.state == "exited" and found.exit_code != 0 and not restarts(pod, member, found.exit_code):
+            return True
+    return False
+
+
+def finished(pod: Object, seen: Seen) -> bool:
+    """No regular container will run again: the pod has succeeded or failed."""
+    if failed_initialising(pod, seen):
+        return True
+    for member in members(pod):
+        if member.group != "regular":
+            continue
+        found = seen.latest(member.name)
+        if found is None or found.state != "exited" or restarts(pod, member, found.exit_code):
+            return False
+    return True
+
+
+def ended(pod: Object) -> bool:
+    """The API already says that this pod is over, and that is never taken back."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def deadline(pod: Object) -> float | None:
+    """When ``activeDeadlineSeconds`` is over."""
+    seconds = (pod.get("spec") or {}).get("activeDeadlineSeconds")
+    start = (pod.get("status") or {}).get("startTime")
+    if seconds is None or not start:
+        return None
+    return parse_time(start) + float(seconds)
+
+
+def parse_time(stamp: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+
+
+def is_static(pod: Object) -> bool:
+    return objects.annotations(pod).get(labels.STATIC_SOURCE) == "file"
+
+
+def is_host_network(pod: Object) -> bool:
+    return bool((pod.get("spec") or {}).get("hostNetwork"))
+
+
+def grace_s(pod: Object) -> float:
+    """How long the pod's containers may take to end, as the deletion or the spec says."""
+    asked = (pod.get("metadata") or {}).get("deletionGracePeriodSeconds")
+    if asked is None or not objects.is_deleting(pod):
+        asked = (pod.get("spec") or {}).get("terminationGracePeriodSeconds")
+    return 30.0 if asked is None else float(asked)
