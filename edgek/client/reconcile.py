@@ -21,6 +21,8 @@ from edgek.host import log
 from edgek.model import errors, objects
 from edgek.model.objects import Object
 
+MISSING_QUIET_S = 0.05  # a NotFound is worth a line only when it comes again and again
+
 
 @attrs.frozen
 class Settings:
@@ -138,6 +140,8 @@ async def _work(controller: Controller, queue: WorkQueue) -> None:
             queue.retry(key)  # somebody was faster, or nobody was there: not worth a line
         except Exception as exc:  # the border of the reconcile loop: one key's trouble is not another's
             pause_s = queue.retry(key)
+            if isinstance(exc, errors.NotFound) and pause_s < MISSING_QUIET_S:
+                continue  # deleted while it was worked on; the cache is about to say so
             log.warning("reconcile failed", controller=controller.name, key=key, error=repr(exc), retry_s=round(pause_s, 2))
         else:
             queue.done(key)

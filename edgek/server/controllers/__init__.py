@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgek.client.reconcile import Cluster, Controller
+from edgek.server.controllers.deployment import DeploymentController
 from edgek.server.controllers.replicaset import ReplicaSetController
 from edgek.server.controllers.replicationcontroller import ReplicationControllerController
 
 CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
     ReplicaSetController,
     ReplicationControllerController,
+    DeploymentController,
 )

@@ -14,9 +14,10 @@ import attrs
 from edgek.client.client import STRATEGIC_MERGE_PATCH
 from edgek.client.informer import Informer
 from edgek.client.reconcile import Cluster
-from edgek.model import errors, objects
+from edgek.model import errors, objects, selectors
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
+from edgek.model.selectors import LabelSelector
 from edgek.server.controllers.views import PodView
 
 V = TypeVar("V")
@@ -44,13 +45,13 @@ def of_object(obj: Object) -> Dependent:
 
 @attrs.frozen
 class Claim:
-    """``owner`` claims objects in the cache ``informer``; ``metadata`` is added to what it adopts, ``released`` to what it lets go."""
+    """``owner``, of ``kind``, claims objects in the cache ``informer``; ``metadata`` is added to what it adopts, ``released`` to what it lets go."""
 
     cluster: Cluster
     informer: Informer[Any]
     kind: Kind
     owner: Object
-    matches: Callable[[Mapping[str, str]], bool]
+    selector: LabelSelector
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
     released: Mapping[str, Any] = attrs.field(factory=dict)
 
@@ -73,7 +74,7 @@ class Claim:
         return kept
 
     def _verdict(self, dependent: Dependent) -> str:
-        fits = self.matches(dependent.labels)
+        fits = self.selector.matches(dependent.labels)
         if dependent.owner_uid:
             if dependent.owner_uid != objects.uid(self.owner):
                 return "ignore"
@@ -104,6 +105,14 @@ class Claim:
         except (errors.NotFound, errors.Invalid):
             return False  # gone, or another one of that name: nothing to claim
         return True
+
+
+def selector_of(obj: Object) -> LabelSelector:
+    """``spec.selector``; one that cannot be read selects nothing."""
+    try:
+        return selectors.of_dict((obj.get("spec") or {}).get("selector"))
+    except selectors.SelectorError:
+        return selectors.NOTHING
 
 
 def controller_key(obj: Object, kind: Kind) -> str:

@@ -13,9 +13,9 @@ from edgek.host import wallclock
 from edgek.model import kinds, objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
-from edgek.server.controllers import conditions, owning, podmaking, ranking, selection, statuses, views
+from edgek.model.selectors import LabelSelector
+from edgek.server.controllers import conditions, owning, podmaking, ranking, statuses, views
 from edgek.server.controllers.podmaking import Failure
-from edgek.server.controllers.selection import Selector
 from edgek.server.controllers.views import PodView
 
 
@@ -52,9 +52,8 @@ class ReplicaSetController:
             raise failure
         return next_availability(pods, wanted["spec"].get("minReadySeconds") or 0, now)
 
-    def selector(self, wanted: Object) -> Selector | None:
-        selector: Selector | None = wanted["spec"].get("selector")
-        return selector
+    def selector(self, wanted: Object) -> LabelSelector:
+        return owning.selector_of(wanted)
 
     def status(self, wanted: Object, pods: Sequence[PodView], failure: Failure | None, now: float) -> dict[str, Any]:
         return {
@@ -82,12 +81,11 @@ class ReplicaSetController:
                 yield f"{pod.namespace}/{pod.owner_name}"
             elif not pod.owner_uid:
                 for wanted in self._sets.by_index("namespace", pod.namespace):
-                    if selection.matches(self.selector(wanted), pod.labels):
+                    if self.selector(wanted).matches(pod.labels):
                         yield objects.key(wanted)
 
     async def _claim(self, wanted: Object) -> list[PodView]:
-        selector = self.selector(wanted)
-        claim = owning.Claim(self._cluster, self._pods, self.kind, wanted, lambda labels: selection.matches(selector, labels))
+        claim = owning.Claim(self._cluster, self._pods, self.kind, wanted, self.selector(wanted))
         orphans = self._pods.by_index("owner", f"orphan/{objects.namespace(wanted)}")
         return await claim.of([*self._pods.by_index("owner", objects.uid(wanted)), *(pod for pod in orphans if pod.active)], owning.of_pod)
 

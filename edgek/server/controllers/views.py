@@ -101,9 +101,7 @@ def pod(obj: Object) -> PodView:
     ready = conditions.get("Ready") or {}
     containers = status.get("containerStatuses") or ()
     first = status.get("initContainerStatuses") or ()
-    ended = [
-        (each.get("name", ""), (each.get("state") or {}).get("terminated")) for each in (*(status.get("initContainerStatuses") or ()), *containers)
-    ]
+    ended = [(each.get("name", ""), (each.get("state") or {}).get("terminated")) for each in (*first, *containers)]
     return PodView(
         namespace=objects.namespace(obj),
         name=objects.name(obj),
