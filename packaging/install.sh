@@ -38,7 +38,7 @@ find_python() {
 # --- packages --------------------------------------------------------------------------------------------------------------------------------
 
 missing_packages() { # program:package pairs whose program is not there
-    for pair in containerd:containerd runc:runc nft:nftables ip:iproute2 conntrack:conntrack musl-gcc:musl-tools kubectl:kubernetes-client; do
+    for pair in containerd:containerd runc:runc nft:nftables ip:iproute2 conntrack:conntrack musl-gcc:musl-tools cc:gcc kubectl:kubernetes-client; do
         command -v "${pair%%:*}" >/dev/null 2>&1 || echo "${pair#*:}"
     done
     found=$(find_python) || { echo python3; echo python3-venv; return; }
@@ -49,7 +49,6 @@ install_packages() {
     # shellcheck disable=SC2046 # a list of words
     set -- $(missing_packages)
     if [ $# = 0 ]; then say 'Everything needed of the distribution is here'; return; fi
-    if [ "$*" = musl-tools ] && [ ! -w /var/lib/dpkg ]; then return; fi
     command -v apt-get >/dev/null 2>&1 || die "these are missing and there is no apt-get to install them: $*"
     say "Installing $*"
     apt-get update -qq || say 'apt-get update failed; trying with the lists that are here'
@@ -81,8 +80,7 @@ install_edgek() {
     else
         set --
     fi
-    $PREFIX/venv/bin/pip install -q --disable-pip-version-check --no-warn-script-location --upgrade --force-reinstall --no-deps "$@" "$source"
-    $PREFIX/venv/bin/pip install -q --disable-pip-version-check --no-warn-script-location "$@" "$source"
+    $PREFIX/venv/bin/pip install -q --disable-pip-version-check --no-warn-script-location --upgrade "$@" "$source"
     rm -rf "$source"
     trap - EXIT
     "$CHECKOUT/packaging/build-shim.sh" $PREFIX/cni-shim || say 'No compiler for the CNI shim: a script will do its work, a little slower'
