@@ -10,7 +10,7 @@ import trio
 from edgek.server.store import refusal
 from edgek.server.store.backend import Draft, Event, EventType, Key, Record
 from edgek.server.store.readable import FIRST_REVISION, Readable
-from edgek.server.store.record import write_down
+from edgek.server.store.record import lasting, write_down
 from edgek.server.store.window import Window
 
 
@@ -40,7 +40,7 @@ class MemoryBackend(Readable):
         return current
 
     async def _commit(self, type_: EventType, key: Key, draft: Draft, previous: Record | None) -> Record:
-        record = write_down(key, draft, self.revision + 1)
+        record = Record(previous.key if previous else lasting(key), *write_down(draft, self.revision + 1))
         self.publish([Event(type_, record, previous)])
         await trio.lowlevel.cancel_shielded_checkpoint()  # it is done: the caller must hear so even when cancelled
         return record

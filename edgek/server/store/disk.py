@@ -1,0 +1,281 @@
+"""The file: one SQLite database that holds the current objects. Everything here blocks, and runs in one thread at a time.
+
+Nothing is decided here. ``sqlite.py`` hands over changes in the order it decided them, and each statement carries the revision it replaces, so
+that what rests on a failed change fails as well. ``schema.py`` says how the file is laid out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import sys
+import zlib
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import orjson
+
+from edgek.model import errors
+from edgek.server.store.backend import Key, Record
+from edgek.server.store.schema import VERSION
+
+# Revisions. They are promised in blocks of this size, so that handing one out rarely writes: a lease every ten seconds takes eleven days for one.
+BLOCK = 100_000
+# Bytes of log after which an idle moment is used to move it into the file: 4 MB are flash-friendly erase blocks, and read back in 10 ms at start.
+CHECKPOINT_BYTES = 4 << 20
+# Pages (32 MB) after which SQLite itself does so within a commit, should there be no idle moment. It never waits for readers.
+CHECKPOINT_AT_LAST = 8192
+PAGE_BYTES = 4096
+# A page image and its frame header in the log, and now and then a page of the index.
+LOG_BYTES_PER_CHANGE = 2 * PAGE_BYTES
+
+INSERT = "INSERT INTO objects (id, resource, namespace, name, uid, revision, labels, fields, body, sum) VALUES (?,?,?,?,?,?,?,?,?,?)"
+UPSERT = (
+    INSERT
+    + " ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, revision = excluded.revision, labels = excluded.labels,"
+    + " fields = excluded.fields, body = excluded.body, sum = excluded.sum"
+)
+UPDATE = "UPDATE objects SET uid = ?, revision = ?, labels = ?, fields = ?, body = ?, sum = ? WHERE id = ? AND revision = ?"
+DELETE = "DELETE FROM objects WHERE id = ? AND revision = ?"
+SELECT = "SELECT id, resource, namespace, name, uid, revision, labels, fields, body, sum FROM objects"
+
+
+@attrs.frozen(eq=False)
+class Row(Record):
+    """A record that knows its row: the revision of its creation."""
+
+    id: int
+
+
+@attrs.frozen(eq=False)
+class Change:
+    """One row to be written, or removed when ``row`` is None. ``replaces`` is the revision it was decided against (0: there was no row).
+
+    ``riders`` are volatile rows, by id, that make use of the transaction (None: removed); the change does not depend on them.
+    ``last`` asks for the exact ``revision`` to be noted instead of a block: nothing comes after it.
+    """
+
+    id: int
+    revision: int
+    row: Row | None = None
+    replaces: int = 0
+    statement: bool = True
+    riders: Mapping[int, Row | None] = {}
+    last: bool = False
+
+
+@attrs.frozen
+class Outcome:
+    """What became of a batch: errors by the index of their change. ``reserved`` is the revision promised up to.
+
+    ``stranded`` are the changes whose riders did not all get through.
+    """
+
+    reserved: int
+    failed: Mapping[int, errors.ApiError] = {}
+    stranded: Container[int] = ()
+
+
+@attrs.frozen
+class Loaded:
+    """``reserved`` is a revision that nothing seen before a crash exceeded."""
+
+    rows: Sequence[Row]
+    reserved: int
+
+
+class Damaged(Exception):
+    """The file cannot be read whole: ``salvage.py`` knows what to do."""
+
+
+class OutdatedSchema(Exception):
+    """The file is new, or of an older edgek."""
+
+
+class Disk:
+    """One open file. ``max_bytes`` bounds its size (0: the disk does)."""
+
+    def __init__(self, path: Path, *, max_bytes: int = 0) -> None:
+        """Raises OutdatedSchema, Damaged, and UsageError when the path cannot be used."""
+        self.path = path
+        self._reserved = 0
+        self._logged_bytes = 0
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=16)
+            if self._db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                self._db.close()
+                raise OutdatedSchema
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_AT_LAST}")
+            self._db.execute("PRAGMA cache_size = -512")  # KiB. Reads never come here: only pages about to be changed
+            if max_bytes:
+                self._db.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_BYTES}")
+        except sqlite3.DatabaseError as error:
+            raise _open_error(path, error) from error
+
+    def load(self) -> Loaded:
+        """Every row, checked against its sum. This reads each page once, so it is the check of the file as well. Raises Damaged."""
+        try:
+            rows = [_row(values) for values in self._db.execute(SELECT + " ORDER BY resource, namespace, name")]
+            self._reserved = self._db.execute("SELECT reserved FROM counter").fetchone()[0]
+            listed = self._db.execute("SELECT count(*) FROM objects NOT INDEXED").fetchone()[0]
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            raise Damaged(str(error)) from error
+        if listed != len(rows):
+            raise Damaged(f"the index knows {len(rows)} of {listed} rows")
+        return Loaded(rows, self._reserved)
+
+    def write(self, changes: Sequence[Change]) -> Outcome:
+        """Make all of them durable with one transaction. Whatever cannot be written is named in the outcome; nothing is raised for it."""
+        failed: dict[int, errors.ApiError] = {}
+        stranded: set[int] = set()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for index, change in enumerate(changes):
+                if (error := self._attempt(self._apply, change)) is not None:
+                    failed[index] = write_error(self.path, error)
+                if change.riders and self._attempt(self._carry, change) is not None:
+                    stranded.add(index)
+            reserved = self._reserve(changes[-1])
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            everyone = range(len(changes))
+            return Outcome(self._reserved, dict.fromkeys(everyone, write_error(self.path, error)), everyone)
+        self._reserved = reserved
+        self._logged_bytes += sum(map(_log_bytes, changes))
+        return Outcome(reserved, failed, stranded)
+
+    def rest(self) -> None:
+        """Nothing is waiting: a good moment to move the log into the file. PASSIVE takes what it can get and waits for nobody."""
+        if self._logged_bytes < CHECKPOINT_BYTES:
+            return
+        self._logged_bytes = 0
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:
+            return  # the next commit meets the same disk and tells its caller
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _attempt(self, step: Callable[[Change], None], change: Change) -> sqlite3.Error | None:
+        """Run one step; its error, unless that took the whole transaction with it."""
+        try:
+            step(change)
+        except sqlite3.Error as error:
+            if not self._db.in_transaction:
+                raise
+            return error
+        return None
+
+    def _apply(self, change: Change) -> None:
+        if not change.statement:
+            return
+        row = change.row
+        if row is None:
+            done = self._db.execute(DELETE, (change.id, change.replaces))
+        elif change.replaces:
+            done = self._db.execute(UPDATE, (*_state(row), change.id, change.replaces))
+        else:
+            done = self._db.execute(INSERT, _whole(row))
+        if done.rowcount != 1:
+            raise sqlite3.IntegrityError("a write that this one rested on was not written")
+
+    def _carry(self, change: Change) -> None:
+        removed = [(id_,) for id_, row in change.riders.items() if row is None]
+        self._db.executemany("DELETE FROM objects WHERE id = ?", removed)  # first: a name may have been given anew
+        self._db.executemany(UPSERT, [_whole(row) for row in change.riders.values() if row])
+
+    def _reserve(self, last: Change) -> int:
+        """The block is topped up with any batch once half of it is gone, so that volatile writes seldom need a batch of their own."""
+        if last.last:
+            reserved = last.revision
+        elif last.revision > self._reserved - BLOCK // 2:
+            reserved = last.revision + BLOCK
+        else:
+            return self._reserved
+        self._db.execute("UPDATE counter SET reserved = ?", (reserved,))
+        return reserved
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            try:
+                self._db.execute("ROLLBACK")
+            except sqlite3.Error:
+                return  # SQLite has rolled back by itself
+
+
+def lock(path: Path) -> int:
+    """Be the only edgek on this file for as long as the descriptor is open. Raises UsageError when another one is."""
+    beside = path.with_name(path.name + ".lock")
+    descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise errors.UsageError(f"another edgek is running on {path}: stop it first, or use another --data-dir") from None
+    return descriptor
+
+
+def checksum(parts: Iterable[object]) -> int:
+    """CRC-32 over the columns before ``sum``, with their borders. 3 us for a Pod."""
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part if isinstance(part, bytes) else str(part).encode(), zlib.crc32(b"\0", found))
+    return found
+
+
+def write_error(path: Path, error: sqlite3.Error) -> errors.ServiceUnavailable:
+    """What the caller of a write is told when the disk would not have it: the file, and the way out."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_FULL":
+        help_ = f"free some space on the disk of {path.parent} and try again"
+    elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        help_ = "restart edgek: it saves what can be read and names what cannot"
+    elif name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        help_ = "look at the disk (dmesg, mount), then try again"
+    else:
+        help_ = "try again"
+    return errors.ServiceUnavailable(f"the write did not reach {path}: {error}; {help_}. What was written before is safe and can be read")
+
+
+def _open_error(path: Path, error: sqlite3.DatabaseError) -> Exception:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_CORRUPT"):
+        return Damaged(str(error))
+    if name == "SQLITE_NOTADB":
+        return errors.UsageError(f"{path} is no readable database: put a backup in its place, or move it away to begin with an empty cluster")
+    return errors.UsageError(f"cannot open {path}: {error}; look at the folder's owner and at the disk")
+
+
+def _state(row: Row) -> tuple[str, int, str, str, bytes, int]:
+    """The columns that an update replaces."""
+    labels, fields = _text(row.labels), _text(row.fields)
+    key = row.key
+    sum_ = checksum((row.id, key.resource, key.namespace, key.name, row.uid, row.revision, labels, fields, row.body))
+    return row.uid, row.revision, labels, fields, row.body, sum_
+
+
+def _whole(row: Row) -> tuple[object, ...]:
+    key = row.key
+    return row.id, key.resource, key.namespace, key.name, *_state(row)
+
+
+def _text(values: Mapping[str, str]) -> str:
+    return orjson.dumps(dict(values)).decode() if values else "{}"
+
+
+def _row(values: tuple[int, str, str, str, str, int, str, str, bytes, int]) -> Row:
+    """Raises Damaged when the columns are not what was written."""
+    id_, resource, namespace, name, uid, revision, labels, fields, body, sum_ = values
+    if checksum(values[:-1]) != sum_:
+        raise Damaged(f"{resource} {namespace}/{name} is not what was written")
+    key = Key(sys.intern(resource), sys.intern(namespace), name)
+    return Row(key, uid, revision, body, orjson.loads(labels), orjson.loads(fields), id_)
+
+
+def _log_bytes(change: Change) -> int:
+    return LOG_BYTES_PER_CHANGE + (len(change.row.body) if change.row else 0) + len(change.riders) * PAGE_BYTES

@@ -1,0 +1,78 @@
+"""Open the file and read it: alone, in the right version, and whole. What has to be mended first is mended in a child process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from edgek.host import files, log, process
+from edgek.host.worker import Worker
+from edgek.model import errors
+from edgek.server.store import salvage, schema
+from edgek.server.store.disk import Damaged, Disk, Loaded, OutdatedSchema, lock
+
+# Seconds. A migration or a salvage reads and writes the whole file, on an SD card.
+MEND_TIMEOUT_S = 600.0
+# Attempts: as found, with the schema brought up to date, and after a salvage.
+ATTEMPTS = 3
+
+
+@asynccontextmanager
+async def opened(path: Path, *, max_bytes: int, worker: Worker) -> AsyncIterator[tuple[Disk, Loaded]]:
+    """The file and what it holds. Raises UsageError when it cannot be used, with what to do."""
+    try:
+        files.make_private(path.parent)  # it holds every Secret
+        descriptor = lock(path)
+    except OSError as error:
+        raise errors.UsageError(f"cannot use {path.parent}: {error}; mend the folder, or use another --data-dir") from error
+    try:
+        salvage.finish_swap(path)
+        disk, loaded = await _mend_and_load(path, max_bytes, worker)
+        try:
+            yield disk, loaded
+        finally:
+            disk.close()
+    finally:
+        os.close(descriptor)
+
+
+async def _mend_and_load(path: Path, max_bytes: int, worker: Worker) -> tuple[Disk, Loaded]:
+    for attempt in range(ATTEMPTS):
+        try:
+            return await worker.run(_load, path, max_bytes)
+        except OutdatedSchema:
+            await _in_a_child("migrate", path)
+        except Damaged as damage:
+            if attempt == ATTEMPTS - 1:
+                raise errors.UsageError(f"{path} is damaged beyond what edgek can mend: {damage}; put a backup in its place") from damage
+            log.error("store damaged", file=path, error=damage)
+            _tell(path, salvage.Salvage.from_json(await _in_a_child("salvage", path)))
+            salvage.finish_swap(path)
+    raise errors.UsageError(f"{path} could not be brought to schema version {schema.VERSION}: put a backup in its place")
+
+
+def _load(path: Path, max_bytes: int) -> tuple[Disk, Loaded]:
+    disk = Disk(path, max_bytes=max_bytes)
+    try:
+        return disk, disk.load()
+    except BaseException:
+        disk.close()
+        raise
+
+
+async def _in_a_child(action: str, path: Path) -> bytes:
+    """What it printed."""
+    package_root = Path(__file__).parents[3]
+    search = os.pathsep.join(filter(None, (str(package_root), os.environ.get("PYTHONPATH", ""))))
+    done = await process.run(schema.command(action, path), timeout_s=MEND_TIMEOUT_S, env={**os.environ, "PYTHONPATH": search})
+    if done.returncode:
+        raise errors.UsageError(f"cannot {action} {path}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def _tell(path: Path, saved: salvage.Salvage) -> None:
+    for name in saved.lost:
+        log.error("object lost", object=name)
+    log.warning("store salvaged", file=path, kept=saved.kept, lost=len(saved.lost), damaged=saved.damaged)
