@@ -98,9 +98,14 @@ def make_signing_key() -> bytes:
     return _key_pem(_new_key())
 
 
+def sane_now() -> float:
+    """Seconds since the epoch, never before this program was written."""
+    return max(wallclock.now(), SANE_NOW)
+
+
 def renewal_is_due(certificate: bytes, days: float = RENEW_DAYS) -> bool:
     """Whether this PEM certificate has less than ``days`` left."""
-    return der.read(der.from_pem(certificate)).not_after - max(wallclock.now(), SANE_NOW) < days * DAY_S
+    return der.read(der.from_pem(certificate)).not_after - sane_now() < days * DAY_S
 
 
 def save(path: Path, pair: Pair) -> None:
@@ -172,7 +177,7 @@ def _sign(
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
 
-    start = datetime.fromtimestamp(max(wallclock.now(), SANE_NOW), UTC)
+    start = datetime.fromtimestamp(sane_now(), UTC)
     builder = x509.CertificateBuilder(
         issuer_name=issuer,
         subject_name=subject,
