@@ -193,6 +193,7 @@ class RegistryAuth:
     password: str = ""
     identity_token: str = ""
     auth: str = ""  # base64 of user:password
+    server: str = ""  # only for this one, as a URL; empty: for whoever is asked
 
 
 @attrs.frozen
