@@ -1,0 +1,76 @@
+"""What a pod asks for in all: what the scheduler counts against a node, the kubelet against itself, a quota against a namespace."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from edgek.model import quantity
+from edgek.model.objects import Object
+
+
+def of_pod(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Resource name → billionths (``quantity.Quantity.nanos``).
+
+    The containers and sidecars run together; an init container runs beside the sidecars before it; the pod needs the larger of both, and its
+    overhead. Requests of the whole pod (``spec.resources``) count instead of its containers' where they are given.
+    """
+    together: Counter[str] = Counter()
+    peak: dict[str, int] = {}
+    for container in spec.get("initContainers") or ():
+        own = _requests(container)
+        if container.get("restartPolicy") == "Always":
+            together.update(own)
+            own = dict(together)
+        else:
+            own = {name: own.get(name, 0) + together[name] for name in {*own, *together}}
+        peak = largest(peak, own)
+    for container in spec.get("containers") or ():
+        together.update(_requests(container))
+    total = largest(peak, together)
+    total.update(_requests(spec))
+    for name, text in (spec.get("overhead") or {}).items():
+        total[name] = total.get(name, 0) + quantity.parse(str(text)).nanos
+    return total
+
+
+def largest(*parts: Mapping[str, int]) -> dict[str, int]:
+    """The largest of each resource."""
+    return {name: max(part.get(name, 0) for part in parts) for name in sorted({name for part in parts for name in part})}
+
+
+def parsed(quantities: Mapping[str, Any] | None) -> dict[str, int]:
+    """``{"cpu": "250m"}`` → ``{"cpu": 250000000}``."""
+    return {name: quantity.parse(str(text)).nanos for name, text in (quantities or {}).items()}
+
+
+def host_ports(spec: Mapping[str, Any]) -> frozenset[tuple[str, str, int]]:
+    """``(host IP or "0.0.0.0", protocol, port)`` of all containers that stay."""
+    found = set()
+    for container in _staying(spec):
+        for port in container.get("ports") or ():
+            if port.get("hostPort"):
+                found.add((port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", int(port["hostPort"])))
+    return frozenset(found)
+
+
+def claims(pod_name: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the PersistentVolumeClaims that a pod mounts, those made for it included."""
+    found = []
+    for volume in spec.get("volumes") or ():
+        if "persistentVolumeClaim" in volume:
+            found.append(volume["persistentVolumeClaim"].get("claimName", ""))
+        elif "ephemeral" in volume:
+            found.append(f"{pod_name}-{volume['name']}")
+    return tuple(found)
+
+
+def _staying(spec: Mapping[str, Any]) -> Iterable[Object]:
+    yield from spec.get("containers") or ()
+    yield from (c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always")
+
+
+def _requests(container: Mapping[str, Any]) -> dict[str, int]:
+    asked = container.get("resources") or {}
+    return {**parsed(asked.get("limits")), **parsed(asked.get("requests"))}

@@ -1,0 +1,95 @@
+"""The cluster as the scheduler sees it: nodes with what runs on them, kept current change by change.
+
+A pod counts on its node from the moment it is assumed there, before its binding is acknowledged, so that two pods are never given the same room.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import attrs
+
+from edgek.server.scheduler.views import Claim, Node, Pod, StorageClass, Volume
+
+PODS = "pods"
+ONE = 10**9  # one of a resource, in billionths
+
+
+@attrs.define
+class NodeState:
+    """A node and the pods on it; ``used`` in billionths."""
+
+    node: Node
+    pods: dict[str, Pod] = attrs.field(factory=dict)
+    used: Counter[str] = attrs.field(factory=Counter)
+    ports: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)
+
+    def add(self, pod: Pod) -> None:
+        self.pods[pod.uid] = pod
+        self.used.update(pod.requests)
+        self.used[PODS] += ONE
+        self.ports.update(pod.ports)
+
+    def remove(self, uid: str) -> None:
+        pod = self.pods.pop(uid)
+        self.used.subtract(pod.requests)
+        self.used[PODS] -= ONE
+        self.ports.subtract(pod.ports)
+
+
+class Snapshot:
+    """``claims`` are by ``namespace/name``, volumes and classes by name: the informers' own caches."""
+
+    def __init__(
+        self,
+        claims: Mapping[str, Claim] | None = None,
+        volumes: Mapping[str, Volume] | None = None,
+        classes: Mapping[str, StorageClass] | None = None,
+    ) -> None:
+        self.nodes: dict[str, NodeState] = {}
+        self.claims = {} if claims is None else claims
+        self.volumes = {} if volumes is None else volumes
+        self.classes = {} if classes is None else classes
+        self._homes: dict[str, str] = {}  # pod uid -> node name
+        self._homeless: dict[str, dict[str, Pod]] = {}  # node name -> pods bound to a node we have not seen yet
+
+    def set_node(self, node: Node) -> None:
+        state = self.nodes.get(node.name)
+        if state:
+            state.node = node
+            return
+        state = self.nodes[node.name] = NodeState(node)
+        for pod in self._homeless.pop(node.name, {}).values():
+            state.add(pod)
+
+    def remove_node(self, name: str) -> None:
+        state = self.nodes.pop(name, None)
+        if state and state.pods:
+            self._homeless[name] = state.pods
+
+    def place(self, pod: Pod, node_name: str) -> None:
+        """The pod is on this node, or about to be. May be called again with a newer view of it."""
+        self.remove(pod.uid)
+        self._homes[pod.uid] = node_name
+        state = self.nodes.get(node_name)
+        if state:
+            state.add(pod)
+        else:
+            self._homeless.setdefault(node_name, {})[pod.uid] = pod
+
+    def remove(self, uid: str) -> None:
+        """The pod is gone, has finished, or was not bound after all."""
+        name = self._homes.pop(uid, None)
+        if name is None:
+            return
+        if name in self.nodes:
+            self.nodes[name].remove(uid)
+        else:
+            self._homeless.get(name, {}).pop(uid, None)
+
+    def home(self, uid: str) -> str:
+        return self._homes.get(uid, "")
+
+    def claim(self, pod: Pod, name: str) -> Claim | None:
+        return self.claims.get(f"{pod.namespace}/{name}")

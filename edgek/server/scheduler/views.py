@@ -1,0 +1,196 @@
+"""What the scheduler keeps of an object: small frozen values made at the door of its informers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from edgek.model import objects, requests
+from edgek.model.objects import Object
+
+DEFAULT_SCHEDULER = "default-scheduler"
+WAIT_FOR_FIRST_CONSUMER = "WaitForFirstConsumer"
+
+
+@attrs.frozen
+class Taint:
+    key: str
+    value: str
+    effect: str
+
+
+@attrs.frozen
+class Toleration:
+    """``operator`` is Exists or Equal; an empty key with Exists tolerates everything, an empty effect every effect."""
+
+    key: str
+    operator: str
+    value: str
+    effect: str
+
+    def tolerates(self, taint: Taint) -> bool:
+        if self.effect and self.effect != taint.effect:
+            return False
+        if self.key and self.key != taint.key:
+            return False
+        return self.operator == "Exists" or (bool(self.key) and self.value == taint.value)
+
+
+@attrs.frozen
+class Pod:
+    """``requests`` are billionths by resource name; ``node`` is empty until it is bound."""
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    node: str
+    requests: Mapping[str, int]
+    ports: frozenset[tuple[str, str, int]]
+    node_selector: Mapping[str, str]
+    affinity: Mapping[str, Any]
+    spread: tuple[Mapping[str, Any], ...]
+    tolerations: tuple[Toleration, ...]
+    priority: int
+    owner_uid: str
+    claims: tuple[str, ...]
+    images: tuple[str, ...]
+    created: str  # as the API writes it, which sorts by time
+    gated: bool
+    finished: bool
+    deleting: bool
+    scheduler: str
+    scheduled_message: str  # of a PodScheduled condition that is False
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def waits(self) -> bool:
+        """It is ours to place."""
+        return not (self.node or self.finished or self.deleting) and self.scheduler == DEFAULT_SCHEDULER
+
+    def reference(self) -> Object:
+        """Enough of the object to record an Event about it."""
+        return {"metadata": {"namespace": self.namespace, "name": self.name, "uid": self.uid}}
+
+
+def pod(obj: Object) -> Pod:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    scheduled = objects.condition(obj, "PodScheduled") or {}
+    containers = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
+    return Pod(
+        namespace=objects.namespace(obj),
+        name=objects.name(obj),
+        uid=objects.uid(obj),
+        labels=objects.labels(obj),
+        node=spec.get("nodeName") or "",
+        requests=requests.of_pod(spec),
+        ports=requests.host_ports(spec),
+        node_selector=spec.get("nodeSelector") or {},
+        affinity=spec.get("affinity") or {},
+        spread=tuple(spec.get("topologySpreadConstraints") or ()),
+        tolerations=tuple(_toleration(t) for t in spec.get("tolerations") or ()),
+        priority=int(spec.get("priority") or 0),
+        owner_uid=(objects.controller_of(obj) or {}).get("uid", ""),
+        claims=requests.claims(objects.name(obj), spec),
+        images=tuple(c.get("image") or "" for c in containers),
+        created=str(objects.metadata(obj).get("creationTimestamp") or ""),
+        gated=bool(spec.get("schedulingGates")),
+        finished=status.get("phase") in ("Succeeded", "Failed"),
+        deleting=objects.is_deleting(obj),
+        scheduler=spec.get("schedulerName") or DEFAULT_SCHEDULER,
+        scheduled_message=str(scheduled.get("message") or "") if scheduled.get("status") == "False" else "",
+    )
+
+
+@attrs.frozen
+class Node:
+    """``allocatable`` in billionths; ``images`` maps every name of an image to its size in bytes."""
+
+    name: str
+    labels: Mapping[str, str]
+    unschedulable: bool
+    taints: tuple[Taint, ...]
+    allocatable: Mapping[str, int]
+    images: Mapping[str, int]
+
+
+def node(obj: Object) -> Node:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    sizes = {name: int(image.get("sizeBytes") or 0) for image in status.get("images") or () for name in image.get("names") or ()}
+    return Node(
+        name=objects.name(obj),
+        labels=objects.labels(obj),
+        unschedulable=bool(spec.get("unschedulable")),
+        taints=tuple(Taint(t.get("key", ""), t.get("value") or "", t.get("effect", "")) for t in spec.get("taints") or ()),
+        allocatable=requests.parsed(status.get("allocatable") or status.get("capacity")),
+        images=sizes,
+    )
+
+
+@attrs.frozen
+class Claim:
+    namespace: str
+    name: str
+    volume: str
+    bound: bool
+    storage_class: str
+    selected_node: str
+    deleting: bool
+
+
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+
+
+def claim(obj: Object) -> Claim:
+    spec = obj.get("spec") or {}
+    return Claim(
+        namespace=objects.namespace(obj),
+        name=objects.name(obj),
+        volume=spec.get("volumeName") or "",
+        bound=bool(spec.get("volumeName")) and (obj.get("status") or {}).get("phase") == "Bound",
+        storage_class=spec.get("storageClassName") or "",
+        selected_node=objects.annotations(obj).get(SELECTED_NODE, ""),
+        deleting=objects.is_deleting(obj),
+    )
+
+
+@attrs.frozen
+class Volume:
+    """``node_terms`` are the node selector terms of a PersistentVolume's required node affinity; empty: any node."""
+
+    name: str
+    node_terms: tuple[Mapping[str, Any], ...]
+    storage_class: str
+    claim: str  # namespace/name it is bound to or held for
+    available: bool
+
+
+def volume(obj: Object) -> Volume:
+    spec = obj.get("spec") or {}
+    held = spec.get("claimRef") or {}
+    return Volume(
+        name=objects.name(obj),
+        node_terms=tuple(((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()),
+        storage_class=spec.get("storageClassName") or "",
+        claim=f"{held.get('namespace', '')}/{held.get('name', '')}" if held else "",
+        available=(obj.get("status") or {}).get("phase") == "Available",
+    )
+
+
+@attrs.frozen
+class StorageClass:
+    name: str
+    waits: bool  # WaitForFirstConsumer
+
+
+def storage_class(obj: Object) -> StorageClass:
+    return StorageClass(objects.name(obj), obj.get("volumeBindingMode") == WAIT_FOR_FIRST_CONSUMER)
+
+
+def _toleration(raw: Mapping[str, Any]) -> Toleration:
+    return Toleration(raw.get("key") or "", raw.get("operator") or "Equal", raw.get("value") or "", raw.get("effect") or "")

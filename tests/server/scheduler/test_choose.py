@@ -1,0 +1,196 @@
+"""Which node a pod gets, and what it is told when it gets none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgek.server.scheduler import views
+from edgek.server.scheduler.choose import Placed, Refused, choose
+from edgek.server.scheduler.snapshot import Snapshot
+
+CACHED = "docker.io/library/nginx:1.27"
+
+
+def node(name: str, *, cpu: str = "2", memory: str = "2Gi", pods: str = "110", labels=None, taints=(), **more: Any) -> views.Node:
+    status = {"allocatable": {"cpu": cpu, "memory": memory, "pods": pods}, "images": more.pop("images", [])}
+    meta = {"name": name, "labels": {"kubernetes.io/hostname": name, **(labels or {})}}
+    return views.node({"metadata": meta, "spec": {"taints": list(taints), **more}, "status": status})
+
+
+def pod(
+    name: str = "p", *, cpu: str = "", memory: str = "", labels=None, owner: str = "", host_port: int = 0, container=None, **spec: Any
+) -> views.Pod:
+    requests = {key: value for key, value in (("cpu", cpu), ("memory", memory)) if value}
+    ports = [{"containerPort": 80, "hostPort": host_port}] if host_port else []
+    one = {"name": "c", "image": "nginx:1.27", "resources": {"requests": requests}, "ports": ports, **(container or {})}
+    meta: dict[str, Any] = {"name": name, "namespace": "default", "uid": f"uid-{name}", "labels": labels or {}}
+    if owner:
+        meta["ownerReferences"] = [{"controller": True, "uid": owner}]
+    return views.pod({"metadata": meta, "spec": {"containers": [one], **spec}})
+
+
+def cluster(*nodes: views.Node, on: dict[str, list[views.Pod]] | None = None, **caches: Any) -> Snapshot:
+    snapshot = Snapshot(**caches)
+    for one in nodes:
+        snapshot.set_node(one)
+    for name, pods in (on or {}).items():
+        for each in pods:
+            snapshot.place(each, name)
+    return snapshot
+
+
+NO_SCHEDULE = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+AFFINITY = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}]
+        }
+    }
+}
+AWAY = {
+    "podAntiAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [{"labelSelector": {"matchLabels": {"app": "db"}}, "topologyKey": "kubernetes.io/hostname"}]
+    }
+}
+
+REFUSALS = {
+    "a pod that asks for more CPU than there is": (pod(cpu="3"), [node("a")], {}, "1 Insufficient cpu"),
+    "what runs already counts": (pod(cpu="1500m"), [node("a")], {"a": [pod("other", cpu="1")]}, "1 Insufficient cpu"),
+    "several lacks are counted apart": (pod(cpu="3", memory="4Gi"), [node("a")], {}, "1 Insufficient cpu, 1 Insufficient memory"),
+    "a node has room for so many pods": (pod(), [node("a", pods="1")], {"a": [pod("other")]}, "1 Too many pods"),
+    "a cordoned node takes nobody": (pod(), [node("a", unschedulable=True)], {}, "1 node(s) were unschedulable"),
+    "a taint that nobody tolerates": (pod(), [node("a", taints=[NO_SCHEDULE])], {}, "1 node(s) had untolerated taint {gpu: yes}"),
+    "a node selector that matches nothing": (
+        pod(nodeSelector={"disk": "ssd"}),
+        [node("a")],
+        {},
+        "1 node(s) didn't match Pod's node affinity/selector",
+    ),
+    "a required affinity": (pod(affinity=AFFINITY), [node("a", labels={"zone": "a"})], {}, "1 node(s) didn't match Pod's node affinity/selector"),
+    "a host port that is taken": (
+        pod(host_port=80),
+        [node("a")],
+        {"a": [pod("other", host_port=80)]},
+        "1 node(s) didn't have free ports for the requested pod ports",
+    ),
+    "a neighbour to stay away from": (
+        pod(affinity=AWAY),
+        [node("a")],
+        {"a": [pod("other", labels={"app": "db"})]},
+        "1 node(s) didn't match pod anti-affinity rules",
+    ),
+    "a neighbour that wants to be alone": (
+        pod(labels={"app": "db"}),
+        [node("a")],
+        {"a": [pod("other", affinity=AWAY)]},
+        "1 node(s) didn't satisfy existing pods anti-affinity rules",
+    ),
+}
+
+
+@pytest.mark.parametrize(("wanted", "nodes", "on", "reason"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_pod_that_fits_nowhere_is_told_why(wanted, nodes, on, reason):
+    assert choose(wanted, cluster(*nodes, on=on)).message == f"0/{len(nodes)} nodes are available: {reason}."
+
+
+def test_without_nodes_that_is_the_reason():
+    assert choose(pod(), cluster()) == Refused("no nodes available to schedule pods", frozenset())
+
+
+def test_the_reasons_of_several_nodes_are_counted():
+    nodes = [node("a"), node("b"), node("c", unschedulable=True)]
+    found = choose(pod(cpu="3"), cluster(*nodes))
+    assert found.message == "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu."
+    assert found.rules == {"NodeResourcesFit", "NodeUnschedulable"}
+
+
+CHOICES = {
+    "the emptier node": (pod(cpu="100m"), [node("a"), node("b")], {"a": [pod("other", cpu="1", memory="1Gi")]}, "b"),
+    "a node without its sibling": (pod(owner="rs"), [node("a"), node("b")], {"a": [pod("other", owner="rs")]}, "b"),
+    "a node that has its image": (pod(), [node("a"), node("b", images=[{"names": [CACHED], "sizeBytes": 500 << 20}])], {}, "b"),
+    "a node whose taint it tolerates": (pod(tolerations=[{"key": "gpu", "operator": "Exists"}]), [node("a", taints=[NO_SCHEDULE])], {}, "a"),
+    "a node by its affinity": (pod(affinity=AFFINITY), [node("a", labels={"zone": "a"}), node("b", labels={"zone": "b"})], {}, "b"),
+    "another address of the same host port": (
+        pod(container={"ports": [{"hostPort": 80, "hostIP": "10.0.0.1"}]}),
+        [node("a")],
+        {"a": [pod("other", container={"ports": [{"hostPort": 80, "hostIP": "10.0.0.2"}]})]},
+        "a",
+    ),
+    "a cordoned node for a pod that tolerates it": (pod(tolerations=[{"operator": "Exists"}]), [node("a", unschedulable=True)], {}, "a"),
+    "the first by name where all is equal": (pod(), [node("b"), node("a")], {}, "a"),
+}
+
+
+@pytest.mark.parametrize(("wanted", "nodes", "on", "best"), CHOICES.values(), ids=CHOICES.keys())
+def test_a_pod_gets(wanted, nodes, on, best):
+    assert choose(wanted, cluster(*nodes, on=on)) == Placed(best)
+
+
+def test_an_init_container_counts_where_it_is_the_larger():
+    init = {"name": "i", "resources": {"requests": {"cpu": "3"}}}
+    assert isinstance(choose(pod(cpu="1", initContainers=[init]), cluster(node("a"))), Refused)
+    assert choose(pod(cpu="1", initContainers=[init]), cluster(node("a", cpu="4"))) == Placed("a")
+
+
+def test_a_sidecar_runs_beside_the_containers():
+    sidecar = {"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1500m"}}}
+    assert isinstance(choose(pod(cpu="1", initContainers=[sidecar]), cluster(node("a"))), Refused)
+
+
+class TestVolumes:
+    claim = {"metadata": {"namespace": "default", "name": "data"}, "spec": {"storageClassName": "local-path"}}
+    pod = pod(volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}])
+    waiting = {"local-path": views.StorageClass("local-path", waits=True)}
+
+    def volume(self, host: str) -> views.Volume:
+        term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [host]}]}
+        return views.volume({"metadata": {"name": "pv"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}})
+
+    def bound(self) -> views.Claim:
+        return views.claim({**self.claim, "spec": {"volumeName": "pv"}, "status": {"phase": "Bound"}})
+
+    def test_a_bound_claim_ties_the_pod_to_its_volumes_node(self):
+        caches = {"claims": {"default/data": self.bound()}, "volumes": {"pv": self.volume("b")}}
+        assert choose(self.pod, cluster(node("a"), node("b"), **caches)) == Placed("b")
+        refused = choose(self.pod, cluster(node("a"), **caches))
+        assert refused.message == "0/1 nodes are available: 1 node(s) had volume node affinity conflict."
+
+    def test_a_claim_of_a_waiting_class_goes_anywhere_until_a_node_was_chosen(self):
+        assert choose(self.pod, cluster(node("a"), claims={"default/data": views.claim(self.claim)}, classes=self.waiting)) == Placed("a")
+        chosen = {**self.claim, "metadata": {**self.claim["metadata"], "annotations": {views.SELECTED_NODE: "b"}}}
+        caches = {"claims": {"default/data": views.claim(chosen)}, "classes": self.waiting}
+        assert choose(self.pod, cluster(node("a"), node("b"), **caches)) == Placed("b")
+
+    def test_an_unbound_claim_of_another_class_is_waited_for(self):
+        refused = choose(self.pod, cluster(node("a"), claims={"default/data": views.claim(self.claim)}))
+        assert refused.message == "0/1 nodes are available: 1 pod has unbound immediate PersistentVolumeClaims."
+
+    def test_a_claim_that_is_not_there_is_named(self):
+        assert choose(self.pod, cluster(node("a"))).message == '0/1 nodes are available: 1 persistentvolumeclaim "data" not found.'
+
+
+def test_spread_constraints_keep_domains_level():
+    constraint = {"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}}
+    wanted = pod(labels={"app": "web"}, topologySpreadConstraints=[constraint])
+    nodes = [node("a", labels={"zone": "1"}), node("b", labels={"zone": "2"}, cpu="1")]
+    assert choose(wanted, cluster(*nodes, on={"a": [pod("other", labels={"app": "web"})]})) == Placed("b")
+    full = [nodes[0], node("b", labels={"zone": "2"}, unschedulable=True)]
+    refused = choose(wanted, cluster(*full, on={"a": [pod("other", labels={"app": "web"})]}))
+    assert "1 node(s) didn't match pod topology spread constraints" in refused.message
+
+
+def test_the_first_pod_that_wants_to_be_near_its_like_is_let_in():
+    near = {
+        "podAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "kubernetes.io/hostname"}
+            ]
+        }
+    }
+    assert choose(pod(labels={"app": "web"}, affinity=near), cluster(node("a"))) == Placed("a")
+    assert choose(
+        pod("q", labels={"app": "web"}, affinity=near), cluster(node("a"), node("b"), on={"b": [pod("other", labels={"app": "web"})]})
+    ) == Placed("b")
+    assert isinstance(choose(pod(affinity=near), cluster(node("a"))), Refused)
