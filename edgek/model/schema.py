@@ -175,9 +175,10 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
 def decode_problems(kind: Kind, obj: Object, duplicates: Sequence[str] = ()) -> list[str]:
     """What strict decoding objects to, in order of occurrence: unknown fields, and those of ``duplicates`` that are known.
 
-    ``duplicates`` is what ``wire.decode_body`` found: paths for JSON, finished texts (``line 6: key "paused" already set in map``) for YAML.
+    ``duplicates`` is what ``wire.decode_body`` or ``patch.apply`` found: paths for JSON, finished texts for YAML
+    (``line 6: key "paused" already set in map``) and JSON patch.
     """
-    texts = [text for text in duplicates if text.startswith("line ")]
+    texts = [text for text in duplicates if " " in text]
     seen = dict.fromkeys(texts)
     seen.update(dict.fromkeys(_strict_problems(root(kind), obj, "", set(duplicates))))
     return list(seen)
