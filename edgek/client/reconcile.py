@@ -75,10 +75,15 @@ class Cluster:
         return True
 
 
+class Synced(Protocol):
+    async def wait(self) -> None: ...
+
+
 class Source(Protocol):
     """Where changes come from: an Informer, or what joins several."""
 
-    synced: trio.Event
+    @property
+    def synced(self) -> Synced: ...
 
     def add_handler(self, handler: Callable[[str, Any, Any], None]) -> None: ...
 

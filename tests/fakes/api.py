@@ -89,7 +89,7 @@ class FakeApi:
         if request.method == "PUT":
             return self._update(kind, namespace, name, subresource, body)
         if request.method == "PATCH":
-            return self._patch(kind, namespace, name, subresource, body)
+            return self._patch(kind, namespace, name, subresource, body, "strategic" in request.headers["content-type"])
         if name:
             return self._delete(kind, namespace, name, body)
         for obj in [obj for obj in self.all(kind, namespace) if _selected(obj, request)]:
@@ -150,10 +150,10 @@ class FakeApi:
             raise errors.Conflict(f'Operation cannot be fulfilled on {kind.resource} "{name}": the object has been modified')
         return self._replace(kind, old, body, subresource)
 
-    def _patch(self, kind: Kind, namespace: str, name: str, subresource: str, patch: Object) -> Object:
+    def _patch(self, kind: Kind, namespace: str, name: str, subresource: str, patch: Object, strategic: bool) -> Object:
         old = self._get(kind, namespace, name)
         new = copy.deepcopy(old)
-        _merge(new, copy.deepcopy(patch))
+        _merge(new, copy.deepcopy(patch), strategic)
         if objects.uid(new) != objects.uid(old) or objects.revision(new) != objects.revision(old):
             raise errors.Conflict(f'Operation cannot be fulfilled on {kind.resource} "{name}": the object has been modified')
         return self._replace(kind, old, new, subresource)
@@ -276,7 +276,7 @@ def _selected(obj: Object, request: Request) -> bool:
     return True
 
 
-def _merge(into: Any, patch: Any) -> None:
+def _merge(into: Any, patch: Any, strategic: bool) -> None:
     """A JSON merge patch, and of the strategic one: owner references by uid, finalizers to delete."""
     for key, value in patch.items():
         if key.startswith("$deleteFromPrimitiveList/"):
@@ -284,7 +284,7 @@ def _merge(into: Any, patch: Any) -> None:
             into[member] = [each for each in into.get(member) or [] if each not in value]
         elif value is None:
             into.pop(key, None)
-        elif key == "ownerReferences" and all(each.get("uid") for each in value):
+        elif strategic and key == "ownerReferences":
             kept = {ref["uid"]: ref for ref in into.get(key) or []}
             for ref in value:
                 if ref.get("$patch") == "delete":
@@ -295,6 +295,6 @@ def _merge(into: Any, patch: Any) -> None:
         elif isinstance(value, dict):
             if not isinstance(into.get(key), dict):
                 into[key] = {}
-            _merge(into[key], value)
+            _merge(into[key], value, strategic)
         else:
             into[key] = value

@@ -9,10 +9,18 @@ from collections.abc import Callable
 
 from edgek.client.reconcile import Cluster, Controller
 from edgek.server.controllers.deployment import DeploymentController
+from edgek.server.controllers.garbage import GarbageController
+from edgek.server.controllers.namespace import NamespaceController
 from edgek.server.controllers.replicaset import ReplicaSetController
 from edgek.server.controllers.replicationcontroller import ReplicationControllerController
+from edgek.server.controllers.rootca import RootCaController
+from edgek.server.controllers.serviceaccount import ServiceAccountController
 
 CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
+    ServiceAccountController,
+    RootCaController,
+    NamespaceController,
+    GarbageController,
     ReplicaSetController,
     ReplicationControllerController,
     DeploymentController,

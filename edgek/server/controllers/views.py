@@ -26,6 +26,36 @@ def whole(obj: Object) -> Object:
 
 
 @attrs.frozen
+class OwnerView:
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    blocks: bool  # blockOwnerDeletion
+
+
+@attrs.frozen
+class MetaView:
+    """Of an object of any kind, what deletion and ownership depend on."""
+
+    namespace: str
+    name: str
+    uid: str
+    owners: tuple[OwnerView, ...]
+    finalizers: tuple[str, ...]
+    deleting: bool
+
+
+def meta(obj: Object) -> MetaView:
+    owners = tuple(
+        OwnerView(each.get("apiVersion", ""), each.get("kind", ""), each.get("name", ""), each.get("uid", ""), bool(each.get("blockOwnerDeletion")))
+        for each in objects.owners(obj)
+    )
+    finalizers = tuple(objects.finalizers(obj))
+    return MetaView(objects.namespace(obj), objects.name(obj), objects.uid(obj), owners, finalizers, objects.is_deleting(obj))
+
+
+@attrs.frozen
 class ContainerPort:
     name: str
     port: int

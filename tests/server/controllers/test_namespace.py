@@ -1,0 +1,102 @@
+"""Deleting a namespace with all that is in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgek.model import errors, kinds, objects
+from edgek.model.kinds import Kind
+from edgek.model.objects import Object
+from edgek.server.controllers.namespace import NamespaceController
+from tests.fakes.scene import Scene, pod_template, scene
+
+
+async def going(cluster: Scene) -> None:
+    await cluster.client.delete(kinds.NAMESPACE, "shop")
+    await cluster.settle()
+
+
+def verdict(cluster: Scene, type_: str) -> tuple[str, str, str]:
+    found = objects.condition(cluster.get(kinds.NAMESPACE, "shop"), type_)
+    assert found is not None
+    return found["status"], found["reason"], found["message"]
+
+
+async def test_everything_in_it_goes_and_then_it_goes(autojump_clock: Any) -> None:
+    async with scene(NamespaceController) as cluster:
+        await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
+        await cluster.create(kinds.CONFIG_MAP, {"metadata": {"name": "settings"}}, "shop")
+        await cluster.create(kinds.EVENT, {"metadata": {"name": "happened"}}, "shop")
+        await cluster.create(kinds.POD, {"metadata": {"name": "web"}, **pod_template()} | {"metadata": {"name": "web"}}, "shop")
+        await cluster.create(kinds.CONFIG_MAP, {"metadata": {"name": "elsewhere"}})
+        await cluster.settle()
+        await going(cluster)
+        assert not cluster.exists(kinds.NAMESPACE, "shop")
+        assert not cluster.exists(kinds.CONFIG_MAP, "settings", "shop")
+        assert not cluster.exists(kinds.EVENT, "happened", "shop")
+        assert cluster.pods("shop") == []
+        assert cluster.exists(kinds.CONFIG_MAP, "elsewhere")
+
+
+async def test_what_a_finalizer_holds_is_named_and_waited_for(autojump_clock: Any) -> None:
+    async with scene(NamespaceController) as cluster:
+        await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
+        await cluster.create(kinds.CONFIG_MAP, {"metadata": {"name": "held", "finalizers": ["my/hold"]}}, "shop")
+        await going(cluster)
+        assert cluster.get(kinds.NAMESPACE, "shop")["status"]["phase"] == "Terminating"
+        assert verdict(cluster, "NamespaceContentRemaining") == (
+            "True",
+            "SomeResourcesRemain",
+            "Some resources are remaining: configmaps. has 1 resource instances",
+        )
+        assert verdict(cluster, "NamespaceFinalizersRemaining") == (
+            "True",
+            "SomeFinalizersRemain",
+            "Some content in the namespace has finalizers remaining: my/hold in 1 resource instances",
+        )
+        assert verdict(cluster, "NamespaceDeletionContentFailure")[:2] == ("False", "ContentDeleted")
+        assert await cluster.writes_in(600) == []
+        await cluster.change(kinds.CONFIG_MAP, "held", {"metadata": {"finalizers": None}}, "shop")
+        await cluster.settle()
+        assert not cluster.exists(kinds.NAMESPACE, "shop")
+
+
+async def test_content_that_cannot_be_deleted_is_a_failure_that_is_tried_again(autojump_clock: Any) -> None:
+    def refuse(verb: str, kind: Kind, obj: Object) -> None:
+        if verb == "delete" and kind is kinds.SECRET:
+            raise errors.InternalError("the disk is full")
+
+    async with scene(NamespaceController) as cluster:
+        await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
+        await cluster.create(kinds.SECRET, {"metadata": {"name": "key"}}, "shop")
+        cluster.api.before_write = refuse
+        await going(cluster)
+        state, reason, message = verdict(cluster, "NamespaceDeletionContentFailure")
+        assert (state, reason) == ("True", "ContentDeletionFailed")
+        assert "the disk is full" in message
+        cluster.api.before_write = None
+        await cluster.settle(60)
+        assert not cluster.exists(kinds.NAMESPACE, "shop")
+
+
+async def test_custom_resources_go_too(autojump_clock: Any) -> None:
+    crontab = Kind("example.com", "v1", "CronTab", "crontabs")
+    definition = {
+        "metadata": {"name": "crontabs.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"kind": "CronTab", "plural": "crontabs"},
+            "versions": [{"name": "v1", "served": True}],
+        },
+    }
+    async with scene(NamespaceController) as cluster:
+        cluster.api.extra_kinds[("example.com", "v1", "crontabs")] = crontab
+        await cluster.create(kinds.CUSTOM_RESOURCE_DEFINITION, definition)
+        established = {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
+        await cluster.change(kinds.CUSTOM_RESOURCE_DEFINITION, "crontabs.example.com", established, subresource="status")
+        await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
+        await cluster.create(crontab, {"metadata": {"name": "nightly"}}, "shop")
+        await going(cluster)
+        assert not cluster.exists(crontab, "nightly", "shop")
+        assert not cluster.exists(kinds.NAMESPACE, "shop")
