@@ -1,0 +1,68 @@
+"""An Api from its parts, and serving it: what ``roles.py`` and the tests call."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+
+import trio
+
+from edgek.model import kinds
+from edgek.server.api import admission, http
+from edgek.server.api.app import Api, Connector
+from edgek.server.api.authn import Authenticator
+from edgek.server.api.authz import Authorizer
+from edgek.server.api.discovery import Discovery
+from edgek.server.api.health import Check, Health
+from edgek.server.api.openapi import OpenApi
+from edgek.server.api.pages import Pages
+from edgek.server.api.routes import Registry
+from edgek.server.api.storage import Objects
+from edgek.server.api.tokens import ServiceAccountTokens
+from edgek.server.resources.allocators import DEFAULT_NODE_PORTS, DEFAULT_SERVICE_CIDR, Allocators
+from edgek.server.store.backend import Backend
+
+
+def _fine() -> str:
+    return ""
+
+
+# The names are upstream's: monitoring asks for them.
+LIVE_CHECKS: Mapping[str, Check] = {"ping": _fine, "log": _fine, "etcd": _fine}
+
+
+def assemble(
+    backend: Backend,
+    *,
+    authenticator: Authenticator,
+    authorizer: Authorizer,
+    tokens: ServiceAccountTokens,
+    service_cidr: str = DEFAULT_SERVICE_CIDR,
+    node_ports: range = DEFAULT_NODE_PORTS,
+    connectors: Mapping[str, Connector] | None = None,
+    ready: Mapping[str, Check] | None = None,
+) -> Api:
+    """``connectors`` do what needs a node (logs, exec, port-forward, proxy), by subresource; ``ready`` are checks beyond being alive."""
+    registry = Registry()
+    store = Objects(backend, registry)
+    known = registry.all()
+    pages = Pages(registry, Discovery(known), OpenApi(known), Health(LIVE_CHECKS, ready or {}), tokens)
+    return Api(
+        backend,
+        authenticator=authenticator,
+        authorizer=authorizer,
+        tokens=tokens,
+        admission=admission.steps(authorizer),
+        allocators=Allocators.of(service_cidr, node_ports, store.find(kinds.SERVICE)),
+        pages=pages,
+        registry=registry,
+        connectors=connectors,
+    )
+
+
+async def serve(
+    api: Api, listeners: Sequence[socket.socket], context: ssl.SSLContext | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Answer on bound sockets until cancelled. The context may be given a new certificate at any time (``host.tls.reload``)."""
+    await http.serve(api.handle, listeners, context, task_status=task_status)
