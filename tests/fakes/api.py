@@ -240,7 +240,7 @@ class FakeApi:
 
 class _Watch:
     status = 200
-    headers: dict[str, str] = {}  # noqa: RUF012 - the protocol's shape, never changed
+    headers: dict[str, str] = {}
 
     def __init__(self, api: FakeApi, kind: Kind, namespace: str, after: int) -> None:
         self._api, self._kind, self._namespace, self._after = api, kind, namespace, after

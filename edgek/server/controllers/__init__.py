@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 from edgek.client.reconcile import Cluster, Controller
 from edgek.server.controllers.deployment import DeploymentController
+from edgek.server.controllers.endpoints import EndpointsController
+from edgek.server.controllers.endpointslice import EndpointSliceController
+from edgek.server.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from edgek.server.controllers.garbage import GarbageController
 from edgek.server.controllers.namespace import NamespaceController
 from edgek.server.controllers.replicaset import ReplicaSetController
@@ -24,4 +27,7 @@ CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
     ReplicaSetController,
     ReplicationControllerController,
     DeploymentController,
+    EndpointsController,
+    EndpointSliceController,
+    EndpointSliceMirroringController,
 )
