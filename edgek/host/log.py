@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 from edgek.host import wallclock
@@ -41,7 +42,8 @@ def _write(level: int, text: str, values: dict[str, object]) -> None:
     if level < _Settings.level:
         return
     pairs = "".join(f" {key}={_quoted(value)}" for key, value in values.items())
-    print(f"{wallclock.now_rfc3339()} {LEVELS[level]} {text}{pairs}", file=_Settings.out or sys.stderr, flush=True)
+    with suppress(OSError):  # a full disk or a closed terminal must not stop the node that reports it
+        print(f"{wallclock.now_rfc3339()} {LEVELS[level]} {text}{pairs}", file=_Settings.out or sys.stderr, flush=True)
 
 
 def _quoted(value: object) -> str:
