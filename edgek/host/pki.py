@@ -83,6 +83,15 @@ def sign_request(authority: Pair, request_pem: bytes, subject: Subject) -> bytes
     return _issue_for(authority, subject, key, b"").certificate
 
 
+def requested_organizations(request_pem: bytes) -> tuple[str, ...]:
+    """Which organizations a certificate request asks for. Raises ValueError for a bad request."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    subject = x509.load_pem_x509_csr(request_pem).subject
+    return tuple(str(each.value) for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
+
+
 def make_request(subject: Subject) -> Pair:
     """A new key, and a request (as ``certificate``) that proves it: what a joining node sends."""
     from cryptography import x509

@@ -79,7 +79,7 @@ async def test_a_browser_sends_its_token_as_a_websocket_protocol(authenticator: 
 
 @pytest.mark.parametrize("token", ["nope", "a.b.c", "alice-token2"])
 async def test_a_bad_token_is_refused_even_where_anonymous_requests_are_let_in(authenticator: Authenticator, token: str) -> None:
-    with pytest.raises(Unauthorized, match="^Unauthorized$"):
+    with pytest.raises(Unauthorized, match=r"^Unauthorized$"):
         authenticator.authenticate(bearer(token))
 
 

@@ -10,8 +10,11 @@ from typing import Literal, Protocol
 
 import attrs
 
+from edgek.model.errors import Forbidden
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
+from edgek.server.api import responses
+from edgek.server.api.authz import Authorizer
 from edgek.server.api.identity import User
 
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
@@ -48,3 +51,29 @@ class AdmissionStep(Protocol):
     def admit(self, review: Review) -> None: ...
 
     def validate(self, review: Review) -> None: ...
+
+
+class Step:
+    """What a step begins as: it changes and refuses nothing. ``handles`` picks by kind, operation and subresource."""
+
+    name = ""
+    about: tuple[Kind, ...] = ()
+    operations: tuple[Operation, ...] = ("CREATE",)
+    subresources: tuple[str, ...] = ("",)
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self.authorizer = authorizer
+
+    def handles(self, review: Review) -> bool:
+        return review.operation in self.operations and review.kind in self.about and review.subresource in self.subresources
+
+    def admit(self, review: Review) -> None:
+        return None
+
+    def validate(self, review: Review) -> None:
+        return None
+
+
+def refused(review: Review, why: str) -> Forbidden:
+    """The 403 of an admission step: ``pods "x" is forbidden: why``."""
+    return responses.forbidden(review.kind, review.name, why)
