@@ -82,6 +82,7 @@ class Circumstances:
     troubles: Mapping[str, Trouble] = attrs.field(factory=dict)
     verdict: Verdict | None = None
     volumes_ready: bool = True
+    volumes_present: bool = False  # there is something to take down
     gone: bool = False  # the API has forgotten the pod
 
 
@@ -209,6 +210,14 @@ def deadline(pod: Object) -> float | None:
     if seconds is None or not start:
         return None
     return parse_time(start) + float(seconds)
+
+
+def overdue(pod: Object, now: float) -> Verdict | None:
+    """The verdict on a pod whose ``activeDeadlineSeconds`` are over."""
+    until = deadline(pod)
+    if until is None or now < until or ended(pod):
+        return None
+    return Verdict("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
 
 def parse_time(stamp: str) -> float:

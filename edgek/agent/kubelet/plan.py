@@ -56,7 +56,7 @@ def plan(pod: Object | None, seen: Seen, around: Circumstances) -> list[Action]:
     if objects.is_deleting(pod):
         return _terminate(pod, seen, around) or [UnmountVolumes(), Finish()]
     if around.verdict or ended(pod) or finished(pod, seen):
-        return _terminate(pod, seen, around)
+        return _terminate(pod, seen, around) or ([UnmountVolumes()] if around.volumes_present else [])
     actions = _run(pod, seen, around)
     until = deadline(pod)
     return actions if until is None else [*actions, Wait("", until)]
@@ -185,7 +185,8 @@ def _start(pod: Object, member: Member, seen: Seen, around: Circumstances) -> li
     if trouble and trouble.retry_at > around.now:
         return [Wait(member.name, trouble.retry_at, trouble.reason, trouble.message)]
     attempt = 0 if last is None else restart_count(last) + (last.state != "created")
-    return [StartContainer(member.name, attempt, next_back_off_s(last))]
+    surplus = [RemoveContainer(c.id, c.name) for c in seen.of_name(member.name)[1:] if c.state == "exited"]
+    return [*surplus, StartContainer(member.name, attempt, next_back_off_s(last))]
 
 
 def _again(pod: Object, member: Member, last: ContainerStatus, seen: Seen) -> bool:

@@ -91,7 +91,7 @@ def container(settings: KubeletSettings, pod: Object, member: Member, start: Sta
     return Container(
         name=member.name,
         attempt=start.attempt,
-        image=given.image.id,
+        image=str(spec["image"]),
         command=tuple(expand(word, given.env) for word in spec.get("command") or ()),
         args=tuple(expand(word, given.env) for word in spec.get("args") or ()),
         working_dir=spec.get("workingDir") or "",

@@ -1,0 +1,97 @@
+"""Whether this node takes a pod that was bound to it. Pure. A pod that is refused has failed; its controller makes another.
+
+The scheduler usually looked at the same things, but bindings can be made by hand, and two schedulers can disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from edgek.agent.kubelet import resources
+from edgek.agent.kubelet.lifecycle import Verdict, is_static
+from edgek.agent.kubelet.wanted import host_ports
+from edgek.model.objects import Object
+
+
+@attrs.frozen
+class NodeOffer:
+    """What the node has for pods."""
+
+    labels: Mapping[str, str]
+    allocatable: Mapping[str, float]
+    max_pods: int
+    taints: Sequence[Mapping[str, Any]] = ()
+    os: str = "linux"
+
+
+def refusal(pod: Object, others: Sequence[Object], node: NodeOffer) -> Verdict | None:
+    """None: the pod may run beside ``others``."""
+    if is_static(pod):
+        return None
+    spec = pod.get("spec") or {}
+    if len(others) >= node.max_pods:
+        return _out_of("pods", 1, len(others), node.max_pods)
+    for name in ("cpu", "memory", "ephemeral-storage"):
+        wanted = resources.requests(pod, name)
+        used = sum(resources.requests(other, name) for other in others)
+        if wanted and name in node.allocatable and wanted + used > node.allocatable[name]:
+            return _out_of(name, _shown(name, wanted), _shown(name, used), _shown(name, node.allocatable[name]))
+    if not _labels_fit(spec, node):
+        return Verdict("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector")
+    if (spec.get("os") or {}).get("name") not in (None, node.os):
+        return Verdict("PodOSNotSupported", "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS")
+    if _ports_taken(pod, others):
+        return Verdict("NodePorts", "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports")
+    return None
+
+
+def _out_of(name: str, wanted: float, used: float, has: float) -> Verdict:
+    text = f"Node didn't have enough resource: {name}, requested: {wanted:g}, used: {used:g}, capacity: {has:g}"
+    return Verdict(f"OutOf{name}", f"Pod was rejected: {text}")
+
+
+def _shown(name: str, value: float) -> float:
+    return round(value * 1000) if name == "cpu" else value
+
+
+def _labels_fit(spec: Object, node: NodeOffer) -> bool:
+    if any(node.labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
+        return False
+    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+    if not affinity:
+        return True
+    return any(
+        all(_expression(e, node.labels) for e in term.get("matchExpressions") or ()) and (term.get("matchExpressions") or term.get("matchFields"))
+        for term in affinity.get("nodeSelectorTerms") or ()
+    )
+
+
+def _expression(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(expression["key"]), list(expression.get("values") or ())
+    match expression["operator"]:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt":
+            return value is not None and value.isdigit() and int(value) > int(values[0])
+        case "Lt":
+            return value is not None and value.isdigit() and int(value) < int(values[0])
+    return False
+
+
+def _ports_taken(pod: Object, others: Sequence[Object]) -> bool:
+    taken = {(p.protocol, p.host_port, p.host_ip) for other in others for p in host_ports(other)}
+    for port in host_ports(pod):
+        for protocol, number, ip in taken:
+            open_to_all = ("", "0.0.0.0")
+            if (protocol, number) == (port.protocol, port.host_port) and (ip == port.host_ip or ip in open_to_all or port.host_ip in open_to_all):
+                return True
+    return False

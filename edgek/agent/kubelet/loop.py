@@ -1,0 +1,248 @@
+"""The kubelet: which pods belong on this node, and one worker for each.
+
+Nothing is polled. A worker wakes when the API changes its pod or something that the pod refers to, when the runtime reports an event of one of its
+containers, when a probe changes its mind, and when a time has come that its plan named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+from edgek.agent.kubelet import admission, labels, lifecycle
+from edgek.agent.kubelet.cgroups import Cgroups
+from edgek.agent.kubelet.environment import ServiceView, Surroundings
+from edgek.agent.kubelet.images import Images
+from edgek.agent.kubelet.lifecycle import Seen, Verdict
+from edgek.agent.kubelet.machine import Machine
+from edgek.agent.kubelet.observe import Observer
+from edgek.agent.kubelet.perform import Performer
+from edgek.agent.kubelet.probes import Prober
+from edgek.agent.kubelet.publish import Publisher
+from edgek.agent.kubelet.references import References
+from edgek.agent.kubelet.settings import KubeletSettings
+from edgek.agent.kubelet.volumes.pod_volumes import PodVolumes
+from edgek.agent.kubelet.worker import PodWorker, Tools
+from edgek.agent.runtime.runtime import Runtime, RuntimeGone
+from edgek.client.client import Client
+from edgek.client.events import Recorder
+from edgek.client.informer import Informer
+from edgek.host import log
+from edgek.host.mount import Kernel, Mounter
+from edgek.host.worker import InLine, Worker
+from edgek.model import kinds, objects
+from edgek.model.objects import Object
+
+FILE_THREADS = 4  # taking down volumes and log folders
+RUNTIME_RETRY_S = 0.5
+
+
+@attrs.define
+class _Static:
+    """A pod from a manifest, and its mirror in the API where there is one."""
+
+    pod: Object
+    mirror: Object | None = None
+
+
+class Kubelet:
+    def __init__(
+        self,
+        settings: KubeletSettings,
+        client: Client,
+        runtime: Runtime,
+        recorder: Recorder,
+        machine: Machine,
+        *,
+        mounter: Mounter | None = None,
+        cgroups: Cgroups | None = None,
+        files: Worker | InLine | None = None,
+    ) -> None:
+        self.settings = settings
+        self.client = client
+        self.runtime = runtime
+        self.recorder = recorder
+        self.machine = machine
+        self.workers: dict[str, PodWorker] = {}
+        self.offer: Callable[[], admission.NodeOffer] = lambda: admission.NodeOffer({}, {}, settings.max_pods)
+        self.observer = Observer(runtime)
+        self.prober = Prober(runtime, recorder, self._wake)
+        self.references = References(client, self._refresh)
+        self.images = Images(runtime, self.references, recorder)
+        self.volumes = PodVolumes(settings, client, self.references, mounter or Kernel())
+        self.publisher = Publisher(client, self.known)
+        self.pods = Informer(client, kinds.POD, self._mine, fields=f"spec.nodeName={settings.node_name}")
+        self.services = Informer(client, kinds.SERVICE, ServiceView.of)
+        self.statics: dict[str, _Static] = {}  # by uid
+        self._nursery: trio.Nursery | None = None
+        performer = Performer(
+            settings, runtime, self.images, self.volumes, self.references, recorder, cgroups or Cgroups(), self.surroundings,
+            machine.memory_bytes, files or Worker(FILE_THREADS),
+        )  # fmt: skip
+        self._tools = Tools(self.observer, performer, self.prober, self.publisher, recorder, self._admit, settings.node_ips)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Started once every pod that belongs here has a worker, and every one that does not is being removed."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for part in (self.prober.run, self.references.run, self.publisher.run):
+                await nursery.start(part)
+            nursery.start_soon(self._hear_events)
+            found = await self._pods_of_runtime()
+            nursery.start_soon(self.services.run)
+            nursery.start_soon(self.pods.run)
+            await self.pods.synced.wait()
+            await self.services.synced.wait()
+            self.pods.add_handler(self._on_pod)
+            for uid in found - self.workers.keys():
+                log.info("pod is not known any more, removing it", uid=uid)
+                self._start(uid, None)
+            self.volumes.leftovers(self.workers.__contains__)
+            task_status.started()
+
+    # Which pods there are.
+
+    def _mine(self, obj: Object) -> Object | None:
+        if (obj.get("spec") or {}).get("nodeName") != self.settings.node_name:
+            return None
+        (obj.get("metadata") or {}).pop("managedFields", None)
+        return obj
+
+    def _on_pod(self, key: str, old: Object | None, new: Object | None) -> None:
+        if labels.STATIC_MIRROR in objects.annotations(new or old or {}):
+            self._on_mirror(old, new)
+            return
+        if old is not None and (new is None or objects.uid(new) != objects.uid(old)):
+            worker = self.workers.get(objects.uid(old))
+            if worker:
+                worker.forget()
+        if new is None:
+            return
+        worker = self.workers.get(objects.uid(new))
+        if worker:
+            worker.update(new)
+        else:
+            self._start(objects.uid(new), new)
+
+    def _start(self, uid: str, pod: Object | None) -> None:
+        assert self._nursery is not None, "Kubelet.run comes first"
+        worker = self.workers[uid] = PodWorker(uid, pod, self._tools)
+        self._nursery.start_soon(self._live, worker)
+
+    async def _live(self, worker: PodWorker) -> None:
+        await worker.run()
+        uid = worker.uid
+        self.workers.pop(uid, None)
+        for container in worker.seen.containers:
+            self.prober.stop(container.id)
+        self.observer.forget(uid)
+        self.references.release(uid)
+        self.images.forget(uid)
+        self.publisher.forget(uid)
+        self.statics.pop(uid, None)
+
+    # Pods from manifests.
+
+    def put_static(self, pod: Object) -> None:
+        """A manifest is there, with its uid and annotations already set by ``static.py``."""
+        uid = objects.uid(pod)
+        if uid not in self.statics:
+            mirror = next((m for m in self.pods.items.values() if _mirrors(m) == uid), None)
+            self.statics[uid] = _Static(pod, mirror)
+            self._start(uid, pod)
+            self._ask_for_mirror(uid)
+
+    def drop_static(self, uid: str) -> None:
+        """Its manifest is gone."""
+        worker = self.workers.get(uid)
+        if worker:
+            worker.forget()
+        mirror = self.statics[uid].mirror if uid in self.statics else None
+        if mirror is not None and self._nursery is not None:
+            self._nursery.start_soon(self._delete_mirror, mirror)
+
+    def _on_mirror(self, old: Object | None, new: Object | None) -> None:
+        uid = _mirrors(new or old or {})
+        static = self.statics.get(uid)
+        if static is None:
+            if new is not None and self._nursery is not None:
+                self._nursery.start_soon(self._delete_mirror, new)
+            return
+        if new is not None and objects.is_deleting(new) and self._nursery is not None:
+            self._nursery.start_soon(self._delete_mirror, new)  # it is only a picture; another will be made
+        static.mirror = new
+        self._wake(uid)
+        if new is None:
+            self._ask_for_mirror(uid)
+
+    def _ask_for_mirror(self, uid: str) -> None:
+        if self._nursery is not None and self.statics[uid].mirror is None:
+            self._nursery.start_soon(self._make_mirror, uid)
+
+    async def _make_mirror(self, uid: str) -> None:
+        from edgek.agent.kubelet import mirrors
+
+        await mirrors.create(self.client, self.settings.node_name, self.statics[uid].pod)
+
+    async def _delete_mirror(self, mirror: Object) -> None:
+        from edgek.agent.kubelet import mirrors
+
+        await mirrors.delete(self.client, mirror)
+
+    # What workers and others ask.
+
+    def known(self, uid: str) -> Object | None:
+        """The API's object for a pod, its mirror where it is a static one."""
+        static = self.statics.get(uid)
+        if static:
+            return static.mirror
+        worker = self.workers.get(uid)
+        return worker.pod if worker and not worker.gone else None
+
+    def find(self, namespace: str, name: str) -> PodWorker | None:
+        """The worker of a pod by its name in the API."""
+        for worker in self.workers.values():
+            if worker.pod is not None and not worker.gone and (objects.namespace(worker.pod), objects.name(worker.pod)) == (namespace, name):
+                return worker
+        return None
+
+    def surroundings(self, pod: Object, seen: Seen) -> Surroundings:
+        ips = self.settings.node_ips if lifecycle.is_host_network(pod) else (seen.sandbox.ips if seen.sandbox else ())
+        return Surroundings(self.settings.node_ips, tuple(ips), tuple(self.services.items.values()), self.machine.allocatable(self.settings))
+
+    def _admit(self, pod: Object) -> Verdict | None:
+        others = [w.pod for w in self.workers.values() if w.occupies and w.pod is not None and w.uid != objects.uid(pod)]
+        return admission.refusal(pod, others, self.offer())
+
+    # What wakes workers.
+
+    def _wake(self, uid: str) -> None:
+        worker = self.workers.get(uid)
+        if worker:
+            worker.wake()
+
+    def _refresh(self, uid: str) -> None:
+        worker = self.workers.get(uid)
+        if worker:
+            worker.refresh()
+
+    async def _hear_events(self) -> None:
+        async for event in self.runtime.events():
+            owners: Sequence[str] = (self.observer.owner(event.id),) if event.id else tuple(self.workers)
+            for uid in owners:
+                self._wake(uid)
+
+    async def _pods_of_runtime(self) -> set[str]:
+        while True:
+            try:
+                return await self.observer.uids()
+            except RuntimeGone as exc:
+                log.warning("the container runtime does not answer", error=exc)
+                await trio.sleep(RUNTIME_RETRY_S)
+
+
+def _mirrors(pod: Object) -> str:
+    """The uid of the static pod of which this is the picture."""
+    return objects.annotations(pod).get(labels.STATIC_MIRROR, "")

@@ -1,0 +1,88 @@
+"""The ConfigMaps, Secrets, claims and volumes that pods of this node refer to: one watch for each, as long as a pod needs it.
+
+A change wakes the pods that use the object; nothing is polled. An object that does not exist is watched all the same, so that its pod starts the
+moment it appears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from edgek.client.client import Client
+from edgek.client.informer import Informer
+from edgek.model.kinds import Kind
+from edgek.model.objects import Object
+
+FIRST_ANSWER_S = 10.0  # for the first look at an object; after that its pod waits for it without holding anything up
+
+
+class Unreachable(Exception):
+    """The API did not answer in time: nothing is known about the object."""
+
+
+@attrs.define
+class _Watched:
+    informer: Informer[Object]
+    users: set[str]
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+class References:
+    """``changed(uid)`` is called for every pod that uses an object, after the object changed."""
+
+    def __init__(self, client: Client, changed: Callable[[str], None]) -> None:
+        self._client = client
+        self._changed = changed
+        self._watched: dict[tuple[Kind, str, str], _Watched] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def get(self, kind: Kind, namespace: str, name: str, uid: str) -> Object | None:
+        """The object as it is now, on behalf of the pod with this uid. Raises Unreachable."""
+        key = (kind, namespace if kind.namespaced else "", name)
+        watched = self._watched.get(key)
+        if watched is None:
+            watched = self._watch(key)
+        watched.users.add(uid)
+        with trio.move_on_after(FIRST_ANSWER_S):
+            await watched.informer.synced.wait()
+        if not watched.informer.synced.is_set():
+            raise Unreachable(f"the API does not answer for {kind.singular} {name!r}")
+        return watched.informer.get(f"{key[1]}/{name}" if key[1] else name)
+
+    def release(self, uid: str) -> None:
+        """The pod is gone; objects that nobody else uses are no longer watched."""
+        for key, watched in list(self._watched.items()):
+            watched.users.discard(uid)
+            if not watched.users:
+                watched.scope.cancel()
+                del self._watched[key]
+
+    def _watch(self, key: tuple[Kind, str, str]) -> _Watched:
+        kind, namespace, name = key
+        informer = Informer(self._client, kind, _whole, namespace=namespace, fields=f"metadata.name={name}")
+        watched = self._watched[key] = _Watched(informer, set())
+        assert self._nursery is not None, "References.run comes first"
+        self._nursery.start_soon(self._follow, watched)
+        return watched
+
+    async def _follow(self, watched: _Watched) -> None:
+        def tell(key: str, old: Object | None, new: Object | None) -> None:
+            for uid in list(watched.users):
+                self._changed(uid)
+
+        watched.informer.add_handler(tell)
+        with watched.scope:
+            await watched.informer.run()
+
+
+def _whole(obj: Object) -> Object:
+    (obj.get("metadata") or {}).pop("managedFields", None)
+    return obj

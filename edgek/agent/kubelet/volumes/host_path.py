@@ -1,0 +1,50 @@
+"""hostPath: a file or folder of the node, checked for what it is said to be."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
+
+CHECKS: dict[str, tuple[Callable[[int], bool], str]] = {
+    "Directory": (stat.S_ISDIR, "directory"),
+    "DirectoryOrCreate": (stat.S_ISDIR, "directory"),
+    "File": (stat.S_ISREG, "file"),
+    "FileOrCreate": (stat.S_ISREG, "file"),
+    "Socket": (stat.S_ISSOCK, "socket"),
+    "CharDevice": (stat.S_ISCHR, "character device"),
+    "BlockDevice": (stat.S_ISBLK, "block device"),
+}
+
+
+class HostPath:
+    field: ClassVar[str] = "hostPath"
+
+    async def build(self, order: Order) -> Ready:
+        source = order.volume["hostPath"]
+        check(Path(source["path"]), source.get("type") or "")
+        return Ready(Path(source["path"]), owned=False)
+
+
+def check(path: Path, kind: str) -> None:
+    """Raises VolumeFailed; makes what may be made."""
+    if not kind:
+        if not path.exists():
+            path.mkdir(parents=True, mode=0o755)  # the runtime would make it, too
+        return
+    if kind not in CHECKS:
+        raise VolumeFailed(f"hostPath type {kind!r} is unknown")
+    try:
+        if kind == "DirectoryOrCreate":
+            path.mkdir(parents=True, exist_ok=True, mode=0o755)
+        if kind == "FileOrCreate" and not path.exists():
+            path.touch(mode=0o644)
+        mode = path.stat().st_mode
+    except OSError as exc:
+        raise VolumeFailed(f"hostPath type check failed: {exc}") from None
+    fits, word = CHECKS[kind]
+    if not fits(mode):
+        raise VolumeFailed(f"hostPath type check failed: {path} is not a {word}")

@@ -1,0 +1,156 @@
+"""All volumes of all pods: built before containers start, brought up to date when what they show changes, taken down at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+
+from edgek.agent.kubelet.environment import ConfigError, Surroundings, expand
+from edgek.agent.kubelet.references import References, Unreachable
+from edgek.agent.kubelet.settings import KubeletSettings
+from edgek.agent.kubelet.volumes import sub_path
+from edgek.agent.kubelet.volumes.projected import Projected
+from edgek.agent.kubelet.volumes.table import VOLUMES
+from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
+from edgek.agent.runtime.runtime import Mount
+from edgek.client.client import Client
+from edgek.host import log
+from edgek.host.mount import Mounter, mount_points
+from edgek.model import objects
+from edgek.model.kinds import Kind
+from edgek.model.objects import Object
+
+PLUGIN_FOLDERS = {"emptyDir": "empty-dir", "configMap": "configmap", "downwardAPI": "downward-api"}
+PROPAGATION: Mapping[str, object] = {"HostToContainer": "host_to_container", "Bidirectional": "bidirectional"}
+
+
+@attrs.frozen
+class MountFailed(Exception):
+    """One volume of a pod cannot be had now."""
+
+    volume: str
+    message: str
+
+    def __str__(self) -> str:
+        return f'MountVolume.SetUp failed for volume "{self.volume}" : {self.message}'
+
+
+class PodVolumes:
+    def __init__(self, settings: KubeletSettings, client: Client, references: References, mounter: Mounter) -> None:
+        self._settings = settings
+        self._client = client
+        self._references = references
+        self._mounter = mounter
+        self._types = {each.field: each() for each in VOLUMES}
+        self._ready: dict[str, dict[str, Ready]] = {}  # by pod uid, by volume name
+
+    async def build(self, pod: Object, around: Surroundings) -> float | None:
+        """Make all volumes, or bring them up to date; seconds after which that must be done again. Raises MountFailed."""
+        uid = objects.uid(pod)
+        ready = self._ready.setdefault(uid, {})
+        for volume in (pod.get("spec") or {}).get("volumes") or ():
+            ready[volume["name"]] = await self._build(pod, volume, around)
+        return min((r.again_s for r in ready.values() if r.again_s is not None), default=None)
+
+    async def _build(self, pod: Object, volume: Object, around: Surroundings) -> Ready:
+        name = str(volume["name"])
+        field = next((key for key in volume if key != "name"), "emptyDir")
+        kind = self._types.get(field)
+        if kind is None:
+            raise MountFailed(name, f"volumes of type {field} are not supported on this node")
+
+        async def find(kind: Kind, wanted: str) -> Object | None:
+            return await self._references.get(kind, objects.namespace(pod), wanted, objects.uid(pod))
+
+        path = self._folder(pod) / "volumes" / f"kubernetes.io~{PLUGIN_FOLDERS.get(field, field.lower())}" / name
+        order = Order(pod, {"emptyDir": {}, **volume} if field == "emptyDir" else volume, path, around, find, self._client, self._mounter)
+        try:
+            return await kind.build(order)
+        except (VolumeFailed, Unreachable, OSError) as exc:
+            raise MountFailed(name, str(exc)) from None
+
+    def mounts(self, pod: Object, container: Object, env: Mapping[str, str]) -> tuple[Mount, ...]:
+        """The container's volumeMounts. Raises ConfigError."""
+        ready = self._ready.get(objects.uid(pod), {})
+        found = []
+        for index, mount in enumerate(container.get("volumeMounts") or ()):
+            if mount["name"] not in ready:
+                raise ConfigError(f"volume {mount['name']!r} of container {container['name']!r} is not mounted")
+            source = self._part(pod, container, index, mount, ready[mount["name"]].path, env)
+            propagation = PROPAGATION.get(mount.get("mountPropagation") or "None", "private")
+            read_only = bool(mount.get("readOnly")) or _claim_read_only(pod, mount["name"])
+            found.append(Mount(mount["mountPath"], str(source), read_only, propagation))  # type: ignore[arg-type]  # the table holds its words
+        return tuple(found)
+
+    def _part(self, pod: Object, container: Object, index: int, mount: Object, path: Path, env: Mapping[str, str]) -> Path:
+        part = mount.get("subPath") or ""
+        if mount.get("subPathExpr"):
+            part = expand(mount["subPathExpr"], env)
+        if not part:
+            return path
+        target = self._folder(pod) / "volume-subpaths" / mount["name"] / container["name"] / str(index)
+        try:
+            return sub_path.bind(path, part, target, self._mounter)
+        except (VolumeFailed, OSError) as exc:
+            raise ConfigError(f"failed to prepare subPath for volumeMount {mount['name']!r} of container {container['name']!r}: {exc}") from None
+
+    def release_parts(self, pod: Object, container_name: str) -> None:
+        """Give up the subPath mounts of a container that is over, so that its successor sees the volume as it is then."""
+        base = self._folder(pod) / "volume-subpaths"
+        if base.is_dir():
+            for target in base.glob(f"*/{container_name}/*"):
+                self._mounter.unmount(target)
+
+    def present(self, uid: str) -> bool:
+        """Whether there is anything to unmount."""
+        return (self._settings.pod_dir(uid) / "volumes").exists()
+
+    def unmount(self, uid: str) -> None:
+        """Take down the pod's volumes; what is in them goes. Raises OSError when something is in the way."""
+        folder = self._settings.pod_dir(uid)
+        for point in sorted(self._mounted_below(folder), reverse=True):
+            self._mounter.unmount(Path(point))
+        for part in ("volume-subpaths", "volumes"):
+            if (folder / part).exists():
+                shutil.rmtree(folder / part)
+        self._ready.pop(uid, None)
+        for kind in self._types.values():
+            if isinstance(kind, Projected):
+                kind.forget(uid)
+
+    def take_down(self, uid: str) -> None:
+        """Unmount and remove everything of the pod on this node."""
+        self.unmount(uid)
+        if self._settings.pod_dir(uid).exists():
+            shutil.rmtree(self._settings.pod_dir(uid))
+
+    def leftovers(self, known: Callable[[str], bool]) -> None:
+        """Take down the folders of pods that nobody knows any more."""
+        base = self._settings.kubelet_dir / "pods"
+        for uid in os.listdir(base) if base.is_dir() else ():
+            if not known(uid):
+                try:
+                    self.take_down(uid)
+                except OSError as exc:
+                    log.warning("cannot remove the folder of a pod that is gone", pod=uid, error=exc)
+
+    def path_of(self, uid: str, volume: str) -> Path | None:
+        ready = self._ready.get(uid, {}).get(volume)
+        return ready.path if ready else None
+
+    def _mounted_below(self, folder: Path) -> list[str]:
+        return [point for point in mount_points() if point.startswith(f"{folder}/")]
+
+    def _folder(self, pod: Object) -> Path:
+        return self._settings.pod_dir(objects.uid(pod))
+
+
+def _claim_read_only(pod: Object, name: str) -> bool:
+    for volume in (pod.get("spec") or {}).get("volumes") or ():
+        if volume["name"] == name:
+            return bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
+    return False

@@ -1,0 +1,296 @@
+"""One pod's life on this node: look, decide, tell the API, act, and look again; asleep while there is nothing to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import trio
+
+from edgek.agent.kubelet import lifecycle
+from edgek.agent.kubelet.actions import Action, Finish, Forget, KillContainers, PrepareVolumes, Wait
+from edgek.agent.kubelet.lifecycle import SANDBOX, VOLUMES, Circumstances, Health, Seen, Trouble, Verdict
+from edgek.agent.kubelet.observe import Observer
+from edgek.agent.kubelet.perform import ActionFailed, Performer
+from edgek.agent.kubelet.plan import plan
+from edgek.agent.kubelet.probes import Prober
+from edgek.agent.kubelet.publish import Publisher
+from edgek.agent.kubelet.status import OURS, status
+from edgek.agent.runtime.runtime import RuntimeFailure, RuntimeGone
+from edgek.client.events import Recorder
+from edgek.host import log, wallclock
+from edgek.model import kinds, objects
+from edgek.model.objects import Object
+
+PAUSE_FIRST_S = 1.0  # after a step that failed without a reason of its own
+PAUSE_MOST_S = 60.0
+DOUBLINGS_MOST = 6
+
+
+@attrs.frozen
+class Tools:
+    """What all workers share. ``admit`` is asked once for a pod of which nothing runs yet."""
+
+    observer: Observer
+    performer: Performer
+    prober: Prober
+    publisher: Publisher
+    recorder: Recorder
+    admit: Callable[[Object], Verdict | None]
+    host_ips: Sequence[str]
+
+
+class PodWorker:
+    """``pod`` is None for a pod that only the runtime knows."""
+
+    def __init__(self, uid: str, pod: Object | None, tools: Tools) -> None:
+        self.uid = uid
+        self.pod = pod
+        self.gone = pod is None
+        self.seen = Seen()
+        self.verdict: Verdict | None = None
+        self._tools = tools
+        self._wake = trio.Event()
+        self._scope: trio.CancelScope | None = None  # around what is being done now
+        self._killing = False
+        self._troubles: dict[str, Trouble] = {}
+        self._failures: dict[str, int] = {}
+        self._volumes_ready = False
+        self._volumes_due: float | None = None
+        self._finishing = False
+        self._said: Object = {}  # the newest status, which the API may not show yet
+        self._admitted = False
+        self._pause_until = 0.0
+
+    # What others tell it.
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def refresh(self) -> None:
+        """Something that the pod refers to changed: what failed for want of it may be tried again now."""
+        self._troubles.clear()
+        self._pause_until = 0.0
+        if self._volumes_ready:
+            self._volumes_due = wallclock.now()
+        self.wake()
+
+    def update(self, pod: Object) -> None:
+        """The API shows the pod anew."""
+        before, self.pod = self.pod, pod
+        if before is not None and _labels(before) != _labels(pod) and self._volumes_ready:
+            self._volumes_due = wallclock.now()
+        if before is not None and _more_urgent(before, pod, killing=self._killing):
+            self._interrupt()
+        self.wake()
+
+    def forget(self) -> None:
+        """The API has no such pod any more."""
+        self.gone = True
+        if not self._killing:
+            self._interrupt()
+        self.wake()
+
+    def end(self, verdict: Verdict) -> None:
+        """It must stop for a reason from outside."""
+        if self.verdict is None:
+            self.verdict = verdict
+            if self.pod is not None:
+                self._tools.recorder.warning(kinds.POD, self.pod, verdict.reason, verdict.message)
+            self._interrupt()
+            self.wake()
+
+    @property
+    def occupies(self) -> bool:
+        """Whether the pod counts against what the node has."""
+        return self.pod is not None and not self.gone and self.verdict is None and not lifecycle.ended(self.pod)
+
+    # Its life.
+
+    async def run(self) -> None:
+        while True:
+            self._wake = trio.Event()
+            try:
+                self.seen = await self._tools.observer.look(self.uid)
+            except RuntimeGone:
+                await self._sleep(wallclock.now() + PAUSE_FIRST_S)
+                continue
+            self._admit()
+            around = self._circumstances()
+            actions = plan(self._as_said(), self.seen, around)
+            waits = [action for action in actions if isinstance(action, Wait)]
+            todo = [action for action in actions if not isinstance(action, Wait)]
+            self._tell(around, waits, finish=any(isinstance(action, Finish) for action in todo))
+            resting = self._finishing and not self.gone  # the API has been asked to forget it
+            if todo and not resting and wallclock.now() >= self._pause_until:
+                if await self._act(todo):
+                    return
+                continue
+            if await self._refresh_volumes():
+                continue
+            await self._sleep(self._next_look(waits))
+
+    def _admit(self) -> None:
+        if self._admitted or self.pod is None:
+            return
+        self._admitted = True
+        fresh = not self.seen.sandboxes and not lifecycle.ended(self.pod) and not objects.is_deleting(self.pod)
+        verdict = self._tools.admit(self.pod) if fresh else None
+        if verdict:
+            log.info("pod refused", pod=objects.key(self.pod), reason=verdict.reason)
+            self.end(verdict)
+
+    def _circumstances(self) -> Circumstances:
+        self._follow_probes()
+        now = wallclock.now()
+        verdict = self.verdict
+        if verdict is None and self.pod is not None:
+            verdict = lifecycle.overdue(self._as_said() or self.pod, now)
+            if verdict:
+                self.end(verdict)
+        health: Mapping[str, Health] = self._tools.prober.health()
+        return Circumstances(
+            now,
+            health={c.id: health[c.id] for c in self.seen.containers if c.id in health},
+            troubles=dict(self._troubles),
+            verdict=verdict,
+            volumes_ready=self._volumes_ready,
+            volumes_present=self._tools.performer.volumes.present(self.uid),
+            gone=self.gone,
+        )
+
+    def _follow_probes(self) -> None:
+        pod, prober = self.pod, self._tools.prober
+        ending = pod is None or self.gone or self.verdict is not None or objects.is_deleting(pod) or lifecycle.ended(pod)
+        for container in self.seen.containers:
+            if container.state != "running":
+                prober.stop(container.id)
+            elif ending:
+                prober.freeze(container.id)
+            elif pod is not None:
+                member = next((m for m in lifecycle.members(pod) if m.name == container.name), None)
+                ips = self.seen.sandbox.ips if self.seen.sandbox else ()
+                if member is not None:
+                    prober.follow(pod, member, container, ips[0] if ips else self._tools.host_ips[0])
+
+    def _tell(self, around: Circumstances, waits: Sequence[Wait], *, finish: bool) -> None:
+        pod = self._as_said()
+        if pod is None or self.gone:
+            return
+        over = finish or (around.verdict is not None and not self.seen.alive)
+        self._said = status(pod, self.seen, around, waits, self._tools.host_ips, over=over)
+        for wait in waits:
+            if wait.reason == "CrashLoopBackOff":
+                where = f"{objects.name(pod)}_{objects.namespace(pod)}({self.uid})"
+                text = f"Back-off restarting failed container {wait.name} in pod {where}"
+                self._tools.recorder.warning(kinds.POD, pod, "BackOff", text, field_path=f"spec.containers{{{wait.name}}}")
+        if not finish:
+            self._tools.publisher.say(pod, self._said)
+
+    def _as_said(self) -> Object | None:
+        """The pod with the status that we gave it last; conditions of others as the API shows them."""
+        if self.pod is None or not self._said:
+            return self.pod
+        shown = self.pod.get("status") or {}
+        ours = [c for c in self._said["conditions"] if c["type"] in OURS]
+        others = [c for c in shown.get("conditions") or () if c["type"] not in OURS]
+        return {**self.pod, "status": {**shown, **self._said, "conditions": [*ours, *others]}}
+
+    async def _act(self, todo: Sequence[Action]) -> bool:
+        """Carry out, one after another; True when the pod's life is over."""
+        with trio.CancelScope() as self._scope:
+            for action in todo:
+                if isinstance(action, Finish):
+                    self._finish()
+                    continue
+                self._killing = isinstance(action, KillContainers)
+                if not await self._perform(action):
+                    break
+                if isinstance(action, Forget):
+                    return True
+        self._scope, self._killing = None, False
+        return False
+
+    async def _perform(self, action: Action) -> bool:
+        """Whether the rest of the plan still makes sense."""
+        performer = self._tools.performer
+        try:
+            if isinstance(action, PrepareVolumes) and self.pod is not None:
+                self._volumes_due = _after(await performer.prepare_volumes(self.pod, self.seen))
+                self._volumes_ready = True
+                self._recovered(VOLUMES)
+            else:
+                await performer.perform(action, self.uid, self.pod, self.seen)
+                self._recovered(getattr(action, "name", SANDBOX))
+        except ActionFailed as exc:
+            self._failed(exc)
+            return exc.name not in (SANDBOX, VOLUMES)
+        except (RuntimeFailure, OSError) as exc:
+            pause_s = self._pause_s("")
+            self._pause_until = wallclock.now() + pause_s
+            log.warning("step failed", pod=self._name(), step=type(action).__name__, error=exc, retry_s=pause_s)
+            return False
+        return True
+
+    def _finish(self) -> None:
+        if self.pod is not None:
+            self._finishing = True
+            self._tools.publisher.say(self.pod, self._said, finish=True)
+
+    def _failed(self, exc: ActionFailed) -> None:
+        retry_at = exc.retry_at if exc.retry_at is not None else wallclock.now() + self._pause_s(exc.name)
+        self._troubles[exc.name] = Trouble(exc.reason, exc.message, retry_at)
+
+    def _pause_s(self, name: str) -> float:
+        count = self._failures[name] = self._failures.get(name, 0) + 1
+        return float(min(PAUSE_FIRST_S * 2 ** min(count, DOUBLINGS_MOST), PAUSE_MOST_S))
+
+    def _recovered(self, name: str) -> None:
+        self._failures.pop(name, None)
+        self._troubles.pop(name, None)
+
+    async def _refresh_volumes(self) -> bool:
+        """Bring volumes up to date where that is due; what fails is tried again later, the containers go on."""
+        if self._volumes_due is None or wallclock.now() < self._volumes_due or self.pod is None or not self.seen.alive:
+            return False
+        self._volumes_due = None
+        try:
+            self._volumes_due = _after(await self._tools.performer.prepare_volumes(self.pod, self.seen))
+            self._recovered(VOLUMES)
+        except ActionFailed:
+            self._volumes_due = wallclock.now() + self._pause_s(VOLUMES)
+        return True
+
+    def _next_look(self, waits: Sequence[Wait]) -> float:
+        times = [wait.until for wait in waits]
+        if self._volumes_due is not None and self.seen.alive:
+            times.append(self._volumes_due)
+        if self._pause_until > wallclock.now():
+            times.append(self._pause_until)
+        return min(times, default=float("inf"))
+
+    async def _sleep(self, until: float) -> None:
+        with trio.move_on_after(max(0.0, until - wallclock.now())):
+            await self._wake.wait()
+
+    def _interrupt(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def _name(self) -> str:
+        return objects.key(self.pod) if self.pod is not None else self.uid
+
+
+def _after(seconds: float | None) -> float | None:
+    return None if seconds is None else wallclock.now() + seconds
+
+
+def _labels(pod: Object) -> tuple[object, object]:
+    return objects.labels(pod), objects.annotations(pod)
+
+
+def _more_urgent(before: Object, now: Object, *, killing: bool) -> bool:
+    """Whether what is being done now should be dropped: the pod is to end, or to end sooner."""
+    if killing:
+        return lifecycle.grace_s(now) < lifecycle.grace_s(before)
+    return objects.is_deleting(now) and not objects.is_deleting(before)

@@ -1,0 +1,82 @@
+"""mount(2) and umount2(2), by way of the C library: what the kubelet's volumes and storage drivers need of the kernel."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import Protocol
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_NOATIME = 1024
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MS_SHARED = 1 << 20
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+
+
+class Mounter(Protocol):
+    """What volumes ask of the kernel. Every call may be repeated: mounting what is mounted and unmounting what is not are success."""
+
+    def tmpfs(self, path: Path, size_bytes: int = 0) -> None: ...
+
+    def bind(self, source: str | Path, target: Path) -> None: ...
+
+    def unmount(self, path: Path) -> None: ...
+
+    def is_mounted(self, path: Path) -> bool: ...
+
+
+class Kernel:
+    """The real one. Raises OSError."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def mount(self, source: str, target: Path, kind: str, flags: int = 0, options: str = "") -> None:
+        done = self._libc.mount(source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode())
+        if done != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, f"mount {kind or 'bind'} {source} on {target}: {os.strerror(code)}")
+
+    def tmpfs(self, path: Path, size_bytes: int = 0) -> None:
+        if not self.is_mounted(path):
+            self.mount("tmpfs", path, "tmpfs", 0, f"size={size_bytes}" if size_bytes else "")
+
+    def bind(self, source: str | Path, target: Path) -> None:
+        if not self.is_mounted(target):
+            self.mount(str(source), target, "", MS_BIND | MS_REC)
+
+    def make_shared(self, path: Path) -> None:
+        """Let mounts below ``path`` be seen by containers that ask for it; ``path`` becomes a mount of its own where it is none."""
+        self.bind(path, path)
+        self.mount("none", path, "", MS_SHARED | MS_REC)
+
+    def unmount(self, path: Path) -> None:
+        """Lazily: who still uses it keeps it, and it vanishes when they are done."""
+        while self.is_mounted(path):
+            if self._libc.umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, f"unmount {path}: {os.strerror(code)}")
+
+    def is_mounted(self, path: Path) -> bool:
+        return str(path) in mount_points()
+
+
+def mount_points() -> list[str]:
+    """Where something is mounted, in the order in which it was."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        return [_unescaped(line.split(" ", 5)[4]) for line in lines]
+
+
+def _unescaped(path: str) -> str:
+    """The kernel writes blanks as ``\\040``."""
+    if "\\" not in path:
+        return path
+    return path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")

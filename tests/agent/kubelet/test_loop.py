@@ -1,0 +1,194 @@
+"""Scenes of pods on a node: everything is real but the API, the runtime, mounts and time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio.testing
+
+from edgek.model import kinds
+from tests.agent.kubelet.scene import container, node, pod
+
+
+async def test_a_pod_runs_and_is_ready(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod())
+        assert here.phase() == "Running"
+        assert here.condition("Ready")["status"] == "True"
+        assert here.pod()["status"]["podIP"].startswith("10.42.")
+        shown = here.shown()
+        assert (shown["ready"], shown["started"], shown["restartCount"]) == (True, True, 0)
+        assert "running" in shown["state"]
+        assert [reason for reason, _ in here.events()] == ["Pulled", "Created", "Started"]
+
+
+async def test_a_pod_at_rest_is_left_alone(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod())
+        calls, writes = len(here.runtime.calls), len(here.api.writes)
+        await here.settle(3600)
+        assert (len(here.runtime.calls), len(here.api.writes)) == (calls, writes)
+
+
+async def test_a_deleted_pod_ends_and_leaves_nothing(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        made = await here.create(pod())
+        await here.delete()
+        await here.settle(1)
+        assert here.gone()
+        assert await here.runtime.sandboxes() == []
+        assert not (tmp_path / "kubelet" / "pods" / made["metadata"]["uid"]).exists()
+        assert here.kubelet.workers == {}
+        assert ("Killing", "Stopping container main") in here.events()
+
+
+async def test_a_stubborn_container_gets_the_whole_grace_period(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod(containers=[container("main", "stubborn")]))
+        await here.delete(grace_s=20)
+        await here.settle(15)
+        assert not here.gone()
+        await here.settle(6)
+        assert here.gone()
+
+
+async def test_a_shorter_grace_period_takes_effect_while_the_pod_is_ending(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod(containers=[container("main", "stubborn")]))
+        await here.delete(grace_s=1000)
+        await here.settle(5)
+        await here.delete(grace_s=3)
+        await here.settle(5)
+        assert here.gone()
+
+
+async def test_a_crashing_container_is_restarted_with_growing_pauses(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod(containers=[container("main", "exit", "3")]))
+        await here.settle(5)
+        shown = here.shown()
+        assert shown["restartCount"] == 1  # the first restart is at once
+        assert shown["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+        assert shown["state"]["waiting"]["message"].startswith("back-off 10s restarting failed container=main pod=web_default(")
+        assert shown["lastState"]["terminated"]["exitCode"] == 3
+        for wait_s, count in ((10, 2), (20, 3), (40, 4), (80, 5), (160, 6), (300, 7), (300, 8)):
+            await here.settle(wait_s)
+            assert here.shown()["restartCount"] == count
+        assert here.phase() == "Running"
+        assert len(await here.containers()) == 2  # the last, and the one before for its log
+
+
+async def test_a_container_that_ran_long_enough_is_restarted_at_once(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod(containers=[container("main", "sleep", "700")]))
+        for round_ in range(1, 4):
+            await here.settle(700)
+            assert here.shown()["restartCount"] == round_
+            assert "running" in here.shown()["state"]
+
+
+async def test_a_job_s_pod_succeeds_and_its_containers_stay_for_their_logs(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod(containers=[container("main", "echo", "done")], restartPolicy="Never"))
+        assert here.phase() == "Succeeded"
+        assert here.shown()["state"]["terminated"]["reason"] == "Completed"
+        assert here.condition("Ready")["reason"] == "PodCompleted"
+        assert [c.state for c in await here.containers()] == ["exited"]
+        assert [box.ready for box in await here.runtime.sandboxes()] == [False]
+
+
+async def test_init_containers_run_in_order_before_the_others(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        first = [container("one", "sleep", "5"), container("two", "sleep", "5")]
+        await here.create(pod(initContainers=first))
+        assert here.phase() == "Pending"
+        assert here.condition("Initialized")["message"] == "containers with incomplete status: [one two]"
+        assert here.shown()["state"]["waiting"]["reason"] == "PodInitializing"
+        await here.settle(5)
+        assert here.condition("Initialized")["message"] == "containers with incomplete status: [two]"
+        await here.settle(5)
+        assert here.phase() == "Running"
+        assert [c.name for c in sorted(await here.containers(), key=lambda c: c.created_at)] == ["one", "two", "main"]
+
+
+async def test_an_edgek_that_starts_again_does_not_touch_a_healthy_pod(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod())
+        from tests.agent.kubelet.scene import fresh_kubelet
+
+        calls, status = len(here.runtime.calls), here.pod()["status"]
+        again = fresh_kubelet(tmp_path, here.client, here.runtime, here.mounter)
+        await here.nursery.start(again.run)
+        await here.settle(60)
+        assert len(here.runtime.calls) == calls
+        assert here.pod()["status"] == status
+
+
+async def test_pods_start_again_after_the_machine_rebooted(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod())
+        here.runtime.reboot()
+        await here.settle(2)
+        assert here.phase() == "Running"
+        assert here.shown()["restartCount"] == 1
+        assert here.shown()["lastState"]["terminated"]["exitCode"] == 255
+        assert [box.attempt for box in await here.runtime.sandboxes() if box.ready] == [1]
+
+
+async def test_what_the_api_does_not_know_is_removed_at_the_start(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod())
+        from tests.agent.kubelet.scene import fresh_kubelet
+        from tests.fakes.api import FakeApi
+
+        here.kubelet.workers.clear()
+        stranger = fresh_kubelet(tmp_path, type(here.client)(FakeApi()), here.runtime, here.mounter)
+        await here.nursery.start(stranger.run)
+        await here.settle(5)
+        assert await here.runtime.sandboxes() == []
+
+
+async def test_a_missing_image_is_asked_for_with_growing_pauses(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod(containers=[{"name": "main", "image": "example.org/none:1"}]))
+        await here.settle(3)
+        waiting = here.shown()["state"]["waiting"]
+        assert waiting["reason"] == "ImagePullBackOff"
+        assert waiting["message"].startswith('Back-off pulling image "example.org/none:1": ErrImagePull: ')
+        here.runtime.registry.add("example.org/none:1")
+        await here.settle(10)
+        assert here.phase() == "Running"
+
+
+async def test_a_runtime_that_is_away_for_a_while_costs_nothing(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod())
+        before = await here.containers()
+        here.runtime.go_away()
+        await here.settle(30)
+        here.runtime.come_back()
+        await here.settle(5)
+        assert await here.containers() == before
+        assert here.phase() == "Running"
+
+
+async def test_a_deadline_ends_the_pod(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod(activeDeadlineSeconds=60))
+        await here.settle(50)
+        assert here.phase() == "Running"
+        await here.settle(15)
+        assert (here.phase(), here.pod()["status"]["reason"]) == ("Failed", "DeadlineExceeded")
+        assert all(c.state == "exited" for c in await here.containers())
+
+
+async def test_a_changed_image_replaces_the_container(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod())
+        here.runtime.add_image("example.org/box:2")
+        newer = [container() | {"image": "example.org/box:2"}]
+        await here.client.patch(kinds.POD, "web", {"spec": {"containers": newer}}, "default")
+        await here.settle(2)
+        assert (await here.running()).image == "example.org/box:2"
+        assert here.shown()["restartCount"] == 1
+        assert ("Killing", "Container main definition changed, will be restarted") in here.events()
