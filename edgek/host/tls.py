@@ -7,6 +7,8 @@ and WebSocket or SPDY can take it over. Nothing of HTTP in here.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -173,8 +175,37 @@ def wrap_server(sock: socket.socket, context: ssl.SSLContext | None) -> Channel:
     return Channel(context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True))
 
 
-def wrap_client(sock: socket.socket, context: ssl.SSLContext | None, server_name: str) -> Channel:
+async def dial(host: str, port: int, context: ssl.SSLContext | None) -> Channel:
+    """Connect and shake hands. Addresses are tried one after the other. Raises OSError, that of the last one."""
+    failure = OSError(f"{host} has no address")
+    for family, kind, protocol, _, address in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            await _connect(sock, address)
+            channel = _wrap_client(sock, context, host)
+            await channel.handshake()
+        except OSError as exc:
+            sock.close()
+            failure = exc
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return channel
+    raise failure
+
+
+async def _connect(sock: socket.socket, address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> None:
     sock.setblocking(False)
+    if sock.connect_ex(address) == errno.EINPROGRESS:
+        await lowlevel.wait_writable(sock)
+    problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if problem:
+        raise OSError(problem, os.strerror(problem))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _wrap_client(sock: socket.socket, context: ssl.SSLContext | None, server_name: str) -> Channel:
     if context is None:
         return Channel(sock)
     return Channel(context.wrap_socket(sock, server_hostname=server_name, do_handshake_on_connect=False, suppress_ragged_eofs=True))

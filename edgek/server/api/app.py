@@ -42,6 +42,8 @@ from edgek.server.store.backend import Backend
 WARNING_BYTES = 4096  # all warnings of an answer together; beyond it each is cut short
 WARNING_SHORT = 256
 
+OBJECT_VERBS = frozenset({"get", "update", "patch", "delete"})  # their paths name an object, those of the others none
+
 # What logs, exec, port-forward and proxies do, by subresource: given by who can reach nodes.
 Connector = Callable[[Call], Awaitable[Answer]]
 
@@ -119,7 +121,11 @@ class Api:
             return self._no_such(route)
         _check_place(kind, route, verb)
         call = Call(request, user, route, kind, verb, wanted(request.headers.get("accept", ""), "get" in kind.verbs))
-        return _warned(await self._act(call), call.warnings)
+        try:
+            answer = await self._act(call)
+        except errors.ApiError as exc:  # what was wrong besides is told with a refusal, too
+            answer = responses.error(exc)
+        return _warned(answer, call.warnings)
 
     def _authorize(self, asked: Attributes) -> None:
         decision = self._authorizer.authorize(asked)
@@ -134,7 +140,7 @@ class Api:
     async def _act(self, call: Call) -> Answer:
         if call.subresource:
             return await self._act_below(call)
-        if call.verb not in call.kind.verbs:
+        if call.verb not in call.kind.verbs or call.request.method == "HEAD" or bool(call.name) != (call.verb in OBJECT_VERBS):
             raise errors.MethodNotAllowed(responses.METHOD_NOT_ALLOWED)
         match call.verb:
             case "get":

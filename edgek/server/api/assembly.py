@@ -46,8 +46,7 @@ def assemble(
     """``connectors`` do what needs a node (logs, exec, port-forward, proxy), by subresource; ``ready`` are checks beyond being alive."""
     registry = Registry()
     store = Objects(backend, registry)
-    known = registry.all()
-    pages = Pages(registry, Discovery(known), OpenApi(known), Health(LIVE_CHECKS, ready or {}), tokens)
+    pages = Pages(registry, Discovery(registry), OpenApi(registry), Health(LIVE_CHECKS, ready or {}), tokens)
     return Api(
         backend,
         authenticator=authenticator,

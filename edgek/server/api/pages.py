@@ -36,7 +36,7 @@ class Pages:
 
     def respond(self, request: Request) -> Response:
         """Raises NotFound, MethodNotAllowed."""
-        found = self.health.respond(request) or self._page(request)
+        found = None if request.path.startswith("//") else self.health.respond(request) or self._page(request)
         if found is None:
             if request.path.startswith(("/api/", "/apis/")) and self._group_is_known(request.path):
                 raise errors.NotFound(responses.NOT_FOUND)
@@ -47,10 +47,10 @@ class Pages:
         path, accept = request.path, request.headers.get("accept", "")
         if path.startswith("/openapi/"):
             return self.openapi.respond(path, request.headers)
-        found = self._fixed(path, accept) or self.discovery.respond(path.rstrip("/") or "/", accept)
+        found = self._fixed(path, accept) or self.discovery.respond(path, accept, request.headers.get("if-none-match", ""))
         if found is not None and request.method not in ("GET", "HEAD"):
             raise errors.MethodNotAllowed(responses.METHOD_NOT_ALLOWED)
-        return _unchanged(found, request.headers) if found is not None else None
+        return found
 
     def _fixed(self, path: str, accept: str) -> Response | None:
         match path:
@@ -83,11 +83,3 @@ class Pages:
     def _group_is_known(self, path: str) -> bool:
         parts = path.split("/")
         return parts[1] == "api" or self.registry.has_group(parts[2])
-
-
-def _unchanged(found: Response, headers: Mapping[str, str]) -> Response:
-    """304 for a client that has this very document."""
-    etag = found.headers.get("etag", "")
-    if etag and etag in headers.get("if-none-match", ""):
-        return Response(304, {"etag": etag}, b"")
-    return found

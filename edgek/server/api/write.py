@@ -30,6 +30,7 @@ NAME_LONGEST = 63
 NAME_TRIES = 8
 SERVER_MEMBERS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields")
 KEPT_MEMBERS = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+APPLY_PATCH = "application/apply-patch+yaml"
 NAME_UNCLEAR = "the name of the object ({} based on URL) was undeterminable: name must be provided"
 
 Make = Callable[[Object], Object]
@@ -115,6 +116,8 @@ class Writer:
 
     async def patch(self, call: Call) -> Object:
         media = call.request.headers.get("content-type", "").partition(";")[0].strip()
+        if media == APPLY_PATCH:
+            raise errors.UnsupportedMediaType("server-side apply is not served yet: send a strategic merge patch, a merge patch or a JSON patch")
         if media not in patch.TYPES:
             raise errors.UnsupportedMediaType("415: Unsupported Media Type")
         chosen = options.write_options(call.request, "Patch")

@@ -1,0 +1,217 @@
+"""The API over HTTPS: a Transport for agents, and for commands that talk to a server elsewhere.
+
+A few connections are kept open and used again; each stream has one of its own. Authentication is a client certificate in the TLS context, or a
+bearer token. A stale connection is noticed when it fails before a single byte of the answer came, and the request is then sent once more.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import quote, urlencode
+
+import attrs
+import httptools
+import trio
+
+from edgek.client.transport import Disconnected, Request, Response
+from edgek.host import tls
+
+KEPT = 4  # idle connections
+CONNECT_S = 10.0
+ANSWER_S = 60.0  # a whole answer; a stream has no limit
+
+
+@attrs.frozen
+class Server:
+    """``token`` is read for every request, so that a renewed one is used at once."""
+
+    host: str
+    port: int
+    context: ssl.SSLContext
+    token: Callable[[], str] | None = None
+
+
+class HttpsTransport:
+    """See ``client.transport.Transport``. ``close`` drops idle connections; it may be used again afterwards."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._idle: deque[tls.Channel] = deque()
+
+    async def request(self, request: Request) -> Response:
+        with trio.move_on_after(ANSWER_S):
+            return await self._request(request)
+        raise Disconnected(f"{self._server.host}:{self._server.port} did not answer within {ANSWER_S:.0f} s")
+
+    async def _request(self, request: Request) -> Response:
+        while self._idle:
+            channel = self._idle.pop()
+            try:
+                return await self._exchange(channel, request)
+            except _Stale:
+                continue
+        try:
+            return await self._exchange(await self._connect(), request)
+        except _Stale as exc:
+            raise Disconnected(f"{self._server.host}:{self._server.port} hung up") from exc
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[HttpsStream]:
+        channel = await self._connect()
+        try:
+            with _disconnected(self._server):
+                await channel.send_all(self._encoded(request))
+            answer = _Incoming(channel)
+            with _disconnected(self._server):
+                await answer.head()
+            yield HttpsStream(answer, self._server)
+        finally:
+            channel.close()
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _connect(self) -> tls.Channel:
+        server = self._server
+        try:
+            with trio.fail_after(CONNECT_S):
+                return await tls.dial(server.host, server.port, server.context)
+        except (OSError, trio.TooSlowError) as exc:
+            raise Disconnected(f"cannot reach {server.host}:{server.port}: {exc or 'no answer'}") from exc
+
+    async def _exchange(self, channel: tls.Channel, request: Request) -> Response:
+        """Raises ``_Stale`` when nothing at all came back."""
+        answer = _Incoming(channel)
+        kept = False
+        try:
+            try:
+                await channel.send_all(self._encoded(request))
+                await answer.head()
+            except (OSError, trio.ClosedResourceError) as exc:
+                raise _Stale from exc
+            with _disconnected(self._server):
+                body = b"".join([chunk async for chunk in answer.body()])
+            if answer.reusable and len(self._idle) < KEPT:
+                self._idle.append(channel)
+                kept = True
+            return Response(answer.status, answer.headers, body)
+        finally:
+            if not kept:
+                channel.close()
+
+    def _encoded(self, request: Request) -> bytes:
+        target = quote(request.path, safe="/:@!$&'()*+,;=~")
+        if request.query:
+            target += "?" + urlencode(request.query)
+        headers = dict(request.headers)
+        headers.setdefault("host", f"{self._server.host}:{self._server.port}")
+        if self._server.token is not None:
+            headers["authorization"] = f"Bearer {self._server.token()}"
+        if request.body or request.method in ("POST", "PUT", "PATCH"):
+            headers["content-length"] = str(len(request.body))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"{request.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + request.body
+
+
+class _Stale(Exception):
+    """An idle connection turned out to be dead: nothing was answered."""
+
+
+class _disconnected:  # noqa: N801 -- used as a context manager, like a function
+    """A broken way becomes ``Disconnected``."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, traceback: object) -> None:
+        if isinstance(exc, (OSError, trio.ClosedResourceError, httptools.HttpParserError)):
+            raise Disconnected(f"{self._server.host}:{self._server.port} broke off: {exc}") from exc
+
+
+class _Incoming:
+    """An answer on its way in."""
+
+    def __init__(self, channel: tls.Channel) -> None:
+        self._channel = channel
+        self._parser = httptools.HttpResponseParser(self)
+        self._chunks: deque[bytes] = deque()
+        self._has_head = False
+        self._ended = False
+        self.headers: dict[str, str] = {}
+        self.status = 0
+        self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}\n{text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        self._has_head = True
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        self._ended = True
+        self.reusable = self._parser.should_keep_alive()
+
+    async def _feed(self) -> None:
+        await trio.lowlevel.checkpoint()
+        read = await self._channel.receive_some()
+        if not read:
+            raise ConnectionResetError("the connection ended")
+        self._parser.feed_data(read)
+
+    async def head(self) -> None:
+        while not self._has_head:
+            await self._feed()
+
+    async def body(self) -> AsyncIterator[bytes]:
+        while True:
+            while self._chunks:
+                yield self._chunks.popleft()
+            if self._ended:
+                return
+            await self._feed()
+
+
+class HttpsStream:
+    """See ``client.transport.StreamResponse``."""
+
+    def __init__(self, answer: _Incoming, server: Server) -> None:
+        self._answer = answer
+        self._server = server
+
+    @property
+    def status(self) -> int:
+        return self._answer.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._answer.headers
+
+    async def read(self) -> bytes:
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        with _disconnected(self._server):
+            async for chunk in self._answer.body():
+                yield chunk
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Events of a watch, whichever way the network cut them."""
+        rest = b""
+        async for chunk in self.chunks():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                yield line
+        if rest:
+            yield rest
