@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 import orjson
 
-from edgek.model import kinds
+from edgek.model import kinds, selectors
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
+from edgek.model.selectors import LabelSelector
 from edgek.server.api.identity import User
 from edgek.server.api.rbac import Rule, rules_of
 from edgek.server.store.backend import Backend, Event, Key, Record
@@ -35,6 +36,15 @@ class Binding:
     @property
     def kind(self) -> Kind:
         return kinds.ROLE_BINDING if self.key.namespace else kinds.CLUSTER_ROLE_BINDING
+
+
+@attrs.frozen
+class Role:
+    """A role as it is written. With ``collects`` (even an empty one) its rules are those of the ClusterRoles whose labels match, not its own."""
+
+    rules: tuple[Rule, ...]
+    labels: Mapping[str, str]
+    collects: tuple[LabelSelector, ...] | None = None
 
 
 @attrs.frozen
@@ -62,9 +72,10 @@ class Grants:
 
     def __init__(self, backend: Backend) -> None:
         self.generation = 0
-        self._roles: dict[Key, tuple[Rule, ...]] = {}
+        self._roles: dict[Key, Role] = {}
         self._bindings: dict[Key, Binding] = {}
         self._by_subject: dict[Subject, dict[Key, Binding]] = {}
+        self._collected: dict[Key, tuple[Rule, ...]] = {}  # forgotten with every change of a role
         self._subscriptions = []
         for kind in RBAC_KINDS:
             page = backend.list(kind.storage)
@@ -82,7 +93,7 @@ class Grants:
         for subject in _subjects_of(user):
             for binding in self._by_subject.get(subject, {}).values():
                 if binding.key.namespace in ("", namespace):
-                    grant = Grant(binding, binding.subjects[subject], self._roles.get(binding.role))
+                    grant = Grant(binding, binding.subjects[subject], self.role(binding.role))
                     if binding.key.namespace:
                         local.append(grant)
                     else:
@@ -100,7 +111,25 @@ class Grants:
         return rules, problems
 
     def role(self, key: Key) -> tuple[Rule, ...] | None:
-        return self._roles.get(key)
+        """What a role allows, what it collects from others included; None where there is none."""
+        role = self._roles.get(key)
+        if role is None or role.collects is None:
+            return role.rules if role else None
+        found = self._collected.get(key)
+        if found is None:
+            found = self._collected[key] = tuple(dict.fromkeys(self._collect(role, {key})))
+        return found
+
+    def _collect(self, role: Role, seen: set[Key]) -> Iterator[Rule]:
+        """Roles that are collected may collect themselves (``admin`` has ``edit``, which has ``view``)."""
+        for key, other in self._roles.items():
+            if key in seen or key.namespace or not any(selector.matches(other.labels) for selector in role.collects or ()):
+                continue
+            seen.add(key)
+            if other.collects is None:
+                yield from other.rules
+            else:
+                yield from self._collect(other, seen)
 
     def _hear(self, events: Sequence[Event]) -> None:
         self.generation += 1
@@ -113,7 +142,8 @@ class Grants:
     def _put(self, record: Record) -> None:
         obj: Object = orjson.loads(record.body)
         if record.key.resource in (kinds.ROLE.storage, kinds.CLUSTER_ROLE.storage):
-            self._roles[record.key] = rules_of(obj)
+            self._collected.clear()
+            self._roles[record.key] = _role(obj, record.labels)
             return
         self._drop(record.key)
         binding = _binding(record.key, obj)
@@ -122,6 +152,7 @@ class Grants:
             self._by_subject.setdefault(subject, {})[record.key] = binding
 
     def _drop(self, key: Key) -> None:
+        self._collected.clear()
         self._roles.pop(key, None)
         binding = self._bindings.pop(key, None)
         for subject in binding.subjects if binding else ():
@@ -136,6 +167,13 @@ def role_key(role_ref: Object, namespace: str) -> Key:
     cluster_wide = role_ref.get("kind") == kinds.CLUSTER_ROLE.name
     kind = kinds.CLUSTER_ROLE if cluster_wide else kinds.ROLE
     return Key(kind.storage, "" if cluster_wide else namespace, role_ref.get("name", ""))
+
+
+def _role(obj: Object, labels: Mapping[str, str]) -> Role:
+    aggregation = obj.get("aggregationRule")
+    if not aggregation:
+        return Role(rules_of(obj), labels)
+    return Role((), labels, tuple(selectors.of_dict(selector) for selector in aggregation.get("clusterRoleSelectors") or ()))
 
 
 def _role_kind(binding: Binding) -> Kind:

@@ -114,6 +114,20 @@ def test_refusals_are_in_upstreams_words() -> None:
     assert forbidden(Attributes(ALICE, "get", path="/metrics")).message == 'forbidden: User "alice" cannot get path "/metrics"'
 
 
+async def test_an_aggregated_role_is_what_its_parts_are_now(backend: MemoryBackend) -> None:
+    to_admin, to_edit = ({f"rbac.authorization.k8s.io/aggregate-to-{name}": "true"} for name in ("admin", "edit"))
+    await put(backend, kinds.CLUSTER_ROLE, {"metadata": {"name": "admin"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": to_admin}]}})
+    edit = {"metadata": {"name": "edit", "labels": to_admin}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": to_edit}]}}
+    await put(backend, kinds.CLUSTER_ROLE, {**edit, "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]})
+    await put(backend, kinds.ROLE_BINDING, binding(TO_ALICE, kind="ClusterRole", role="admin"))
+    authorizer, question = Authorizer(backend), ask(ALICE, "get", "pods")
+    assert not authorizer.authorize(question).allowed
+    await put(backend, kinds.CLUSTER_ROLE, {"metadata": {"name": "part", "labels": to_edit}, "rules": [GET_PODS]})
+    assert authorizer.authorize(question).allowed
+    await remove(backend, kinds.CLUSTER_ROLE, "part")
+    assert not authorizer.authorize(question).allowed
+
+
 async def test_an_answer_given_before_costs_microseconds(backend: MemoryBackend) -> None:
     await put(backend, kinds.ROLE, role(GET_PODS))
     await put(backend, kinds.ROLE_BINDING, binding(TO_ALICE))
