@@ -46,7 +46,7 @@ async def open_batches(
 
     ``work`` runs in the thread, with all that has gathered meanwhile (at most ``limit`` items); ``done`` runs in the event loop with its result,
     batch after batch; ``rest`` runs in the thread whenever nothing more is waiting. Leaving the block waits for the last ``done``. An error of
-    ``work`` or ``rest`` ends the thread and is raised from the block.
+    ``work`` or ``rest`` ends the thread, cancels the block and is raised from it.
     """
     handed: SimpleQueue[T | _Stop] = SimpleQueue()
     ended = trio.Event()
@@ -64,22 +64,23 @@ async def open_batches(
         except Exception as error:  # not swallowed: a thread can only print, so the block raises it
             broken.append(error)
         with suppress(trio.RunFinishedError):
-            token.run_sync_soon(ended.set)
+            token.run_sync_soon(end)
 
-    async def raise_when_broken() -> None:
-        await ended.wait()
+    def end() -> None:
+        ended.set()
         if broken:
-            raise broken[0]
+            body.cancel()
 
-    async with trio.open_nursery() as nursery:
+    with trio.CancelScope() as body:
         threading.Thread(target=loop, name=name, daemon=True).start()
-        nursery.start_soon(raise_when_broken)
         try:
             yield handed.put
         finally:
             handed.put(_Stop())
             with trio.CancelScope(shield=True):
                 await ended.wait()
+    if broken:
+        raise broken[0]
 
 
 class _Stop:

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 import zlib
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -118,7 +119,9 @@ class Disk:
     def load(self) -> Loaded:
         """Every row, checked against its sum. This reads each page once, so it is the check of the file as well. Raises Damaged."""
         try:
-            rows = [_row(values) for values in self._db.execute(SELECT + " ORDER BY resource, namespace, name")]
+            # The cursor is closed whatever happens: an open one would keep the file open beyond ``close``, while a salvage replaces it.
+            with closing(self._db.execute(SELECT + " ORDER BY resource, namespace, name")) as cursor:
+                rows = [_row(values) for values in cursor]
             self._reserved = self._db.execute("SELECT reserved FROM counter").fetchone()[0]
             listed = self._db.execute("SELECT count(*) FROM objects NOT INDEXED").fetchone()[0]
         except (sqlite3.DatabaseError, ValueError, TypeError) as error:

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import attrs
@@ -115,8 +115,8 @@ def _ids(source: sqlite3.Connection) -> set[int]:
 
 
 def _while_sound(source: sqlite3.Connection, sql: str) -> Iterator[Values]:
-    with suppress(sqlite3.DatabaseError):
-        yield from source.execute(sql)
+    with suppress(sqlite3.DatabaseError), closing(source.execute(sql)) as cursor:
+        yield from cursor
 
 
 def _read(source: sqlite3.Connection, id_: int) -> Values | None:

@@ -93,7 +93,7 @@ def power_cuts(trace: str, files: dict[str, bytearray]) -> Iterator[tuple[list[s
     safe = {name: bytes(content) for name, content in files.items()}
     acknowledged: list[str] = []
     syncing: dict[str, str] = {}  # thread -> file
-    for line in trace.splitlines():
+    for line in trace.split("\n")[:-1]:  # the last one was cut by the kill
         thread, call = line.split(maxsplit=1)
         name = decoded(found[1]) if (found := re.match(r"\w+\(\d+<([^>]*)>", call)) else ""
         if call.startswith("write(1<"):
