@@ -120,7 +120,8 @@ class Channel(trio.abc.Stream):
     wait_writable = wait_send_all_might_not_block
 
     async def wait_readable(self) -> None:
-        if not self._leftover:
+        """Returns at once, without a checkpoint, when bytes were read already: by us, or by TLS."""
+        if not self._leftover and not (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
             await lowlevel.wait_readable(self._sock)
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ import attrs
 
 from edgek.client.transport import Request, Response
 from edgek.host import log
+from edgek.host.worker import Worker
 from edgek.model import errors, kinds
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
@@ -27,7 +28,7 @@ from edgek.server.api.delete import Deleter
 from edgek.server.api.http import Peer
 from edgek.server.api.identity import Attributes, User
 from edgek.server.api.impersonation import impersonate
-from edgek.server.api.negotiation import wanted
+from edgek.server.api.negotiation import compressed, wanted, wants_gzip
 from edgek.server.api.pages import Pages
 from edgek.server.api.read import Reader
 from edgek.server.api.responses import Answer, Parts, Sink, Streaming, Upgrade
@@ -80,6 +81,7 @@ class Api:
         self._deleter = Deleter(self._store, self._gate, self._writer)
         self._scales = subresources.Scales(self._store, self._writer)
         self._pods = subresources.Pods(self._store, self._gate, self._deleter)
+        self._squeezing = Worker(1)
         self._ids = _audit_ids()
 
     async def handle(self, request: Request, peer: Peer) -> Answer:
@@ -97,6 +99,8 @@ class Api:
             answer = responses.error(exc)
         except Exception as exc:
             answer = _broken(request, exc)
+        if not isinstance(answer, (Streaming, Upgrade)) and wants_gzip(request, answer):
+            answer = await self._squeezing.run(compressed, answer)
         return self._finished(request, answer)
 
     def _authenticated(self, request: Request, peer: Peer) -> User:
@@ -225,7 +229,7 @@ class Api:
         if isinstance(answer, Response):
             return Response(answer.status, headers, answer.body)
         if isinstance(answer, Parts):
-            return Parts(answer.status, headers, answer.parts)
+            return Parts(answer.status, headers, answer.size, answer.parts)
         return Streaming(answer.status, headers, answer.run)
 
 

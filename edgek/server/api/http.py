@@ -8,6 +8,7 @@ httptools has no limits of its own: those below are ours.
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 from collections import deque
@@ -112,7 +113,6 @@ class _Parser:
     def __init__(self) -> None:
         self.ready: deque[tuple[Request, bool]] = deque()
         self.expects_continue = False
-        self.begun = False
         self.parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> bytes | None:
@@ -128,7 +128,6 @@ class _Parser:
         return None
 
     def on_message_begin(self) -> None:
-        self.begun = True
         self._url = b""
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
@@ -163,7 +162,7 @@ class _Parser:
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        self.begun = self.expects_continue = False
+        self.expects_continue = False
         path, query = _split(self._url)
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         request = Request(self.parser.get_method().decode("ascii"), path, query, self._headers, body)
@@ -201,54 +200,67 @@ class _Connection:
 
     async def _serve(self, peer: Peer) -> None:
         parser = _Parser()
-        while True:
-            leftover = await self._receive(parser)
-            while parser.ready:
-                request, keep = parser.ready.popleft()
-                await trio.lowlevel.checkpoint()
-                answer = await self._handler(request, peer)
-                if isinstance(answer, Upgrade):
-                    self._channel.push_back(leftover or b"")
-                    del parser
-                    await answer.run(self._channel)
+        with trio.CancelScope() as scope:
+            while True:
+                # Moving a deadline costs as much as parsing a request: it is moved rarely, so a client has between 9/10 and all of IDLE_S.
+                now = trio.current_time()
+                if scope.deadline - now < IDLE_S * 0.9 or scope.deadline == math.inf:
+                    scope.deadline = now + IDLE_S
+                leftover = await self._receive(parser)
+                pipelined = len(parser.ready) > 1
+                while parser.ready:
+                    request, keep = parser.ready.popleft()
+                    if pipelined:
+                        await trio.lowlevel.checkpoint()
+                    answer = await self._handler(request, peer)
+                    if isinstance(answer, (Streaming, Upgrade)):
+                        scope.deadline = math.inf
+                        del parser  # a watch may last for hours: keep little
+                        await self._hand_over(answer, leftover or b"")
+                        return
+                    keep = keep and leftover is None
+                    await self._send(answer, keep, request.method == "HEAD")
+                    if not keep:
+                        return
+                if leftover is not None:
                     return
-                keep = keep and leftover is None
-                if isinstance(answer, Streaming):
-                    del parser  # a watch may last for hours: keep little
-                    await self._stream(answer, request)
-                    return
-                await self._send(answer, keep, request.method == "HEAD")
-                if not keep:
-                    return
-            if leftover is not None:
-                return
+
+    async def _hand_over(self, answer: Streaming | Upgrade, leftover: bytes) -> None:
+        """The rest of the connection's life belongs to this answer."""
+        if isinstance(answer, Upgrade):
+            self._channel.push_back(leftover)
+            await answer.run(self._channel)
+        else:
+            await self._stream(answer)
 
     async def _receive(self, parser: _Parser) -> bytes | None:
         """Read until a request is whole. Raises Cut at the end of the connection, or when a bad request was refused."""
-        with trio.move_on_after(REQUEST_S if parser.begun else IDLE_S) as scope:
-            while not parser.ready:
-                data = await self._channel.receive_some()
-                if not data:
-                    raise Cut
-                idle = not parser.begun
-                try:
-                    leftover = parser.feed(data)
-                except _TooMuch as too_much:
-                    await self._refuse(too_much.status)
-                    raise Cut from None
-                except httptools.HttpParserError:
-                    await self._refuse(400)
-                    raise Cut from None
-                if idle:
-                    scope.deadline = trio.current_time() + REQUEST_S
-                if parser.expects_continue:
-                    parser.expects_continue = False
-                    await self._channel.send_all(_CONTINUE)
-                if leftover is not None:
-                    return leftover
-        if scope.cancelled_caught:
+        leftover = await self._read_into(parser)
+        if parser.ready:
+            return leftover
+        with trio.move_on_after(REQUEST_S):
+            while leftover is None and not parser.ready:
+                leftover = await self._read_into(parser)
+            return leftover
+        raise Cut
+
+    async def _read_into(self, parser: _Parser) -> bytes | None:
+        await self._channel.wait_readable()
+        data = await self._channel.receive_some()
+        if not data:
             raise Cut
-        return None
+        try:
+            leftover = parser.feed(data)
+        except _TooMuch as too_much:
+            await self._refuse(too_much.status)
+            raise Cut from None
+        except httptools.HttpParserError:
+            await self._refuse(400)
+            raise Cut from None
+        if parser.expects_continue:
+            parser.expects_continue = False
+            await self._channel.send_all(_CONTINUE)
+        return leftover
 
     async def _refuse(self, status: int) -> None:
         """Say why, then hang up. What the client is still sending is read for a moment, or it would see a reset instead of the answer."""
@@ -258,19 +270,21 @@ class _Connection:
                 await trio.lowlevel.checkpoint()
 
     async def _send(self, answer: Response | Parts, keep: bool, head_only: bool) -> None:
-        pieces: Sequence[bytes] = (answer.body,) if isinstance(answer, Response) else answer.parts
-        size = sum(map(len, pieces))
+        size = answer.size if isinstance(answer, Parts) else len(answer.body)
         head = _head(answer.status, answer.headers, "" if keep else "connection: close\r\n", f"content-length: {size}\r\n")
         if head_only:
-            pieces, size = (), 0
-        if size <= SMALL:
-            await self._channel.send_all(head + b"".join(pieces))
-            return
-        await self._channel.send_all(head)
-        for piece in pieces:
-            await self._channel.send_all(piece)
+            await self._channel.send_all(head)
+        elif isinstance(answer, Parts):
+            await self._channel.send_all(head)
+            for piece in answer.parts:
+                await self._channel.send_all(piece)
+        elif size <= SMALL:
+            await self._channel.send_all(head + answer.body)
+        else:
+            await self._channel.send_all(head)
+            await self._channel.send_all(answer.body)
 
-    async def _stream(self, answer: Streaming, request: Request) -> None:
+    async def _stream(self, answer: Streaming) -> None:
         head = _head(answer.status, answer.headers, "", "transfer-encoding: chunked\r\n")
         await self._channel.send_all(head)
         sink = _SocketSink(self._channel, self._nursery)

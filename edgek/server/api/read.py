@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 import orjson
@@ -21,12 +21,13 @@ from edgek.server.api.call import Call
 from edgek.server.api.negotiation import dressed
 from edgek.server.api.options import ListOptions
 from edgek.server.api.responses import JSON_HEADERS, Parts
-from edgek.server.api.storage import Objects, partial
+from edgek.server.api.storage import Objects, partial, prefix
 from edgek.server.store.backend import Key, Page, Record
 
 FUTURE_WAIT_S = 3.0  # how long a read waits for a revision that is not there yet
 PIECE = 32  # objects that are joined into one piece of a list
 SCAN = 500  # records looked at per step while a selector fills a page
+LIST_END = b"]}\n"
 YIELD_EVERY = 200  # objects decoded before others get their turn
 TOKEN_VERSION = "meta.k8s.io/v1"
 CONTINUE_EXPIRED = (
@@ -160,14 +161,15 @@ class Reader:
         return any(matches(record, asked) for record in rest.records)
 
     def _spliced(self, kind: Kind, records: Sequence[Record], meta: Mapping[str, object]) -> Parts:
+        """The list as stored bytes: 40 MB of Pods are neither decoded nor held twice."""
         head = b'{"kind":"%bList","apiVersion":"%b","metadata":%b,"items":[' % (kind.name.encode(), kind.api_version.encode(), orjson.dumps(meta))
-        item = self._store.item
-        pieces = [head]
-        for start in range(0, len(records), PIECE):
-            joined = b",".join([item(kind, record) for record in records[start : start + PIECE]])
-            pieces.append(b"," + joined if start else joined)
-        pieces.append(b"]}\n")
-        return Parts(200, JSON_HEADERS, pieces)
+        start = prefix(kind)
+        if kind.stored_as or not all(record.body.startswith(start) for record in records):
+            bodies, cut = [self._store.item(kind, record) for record in records], 1
+        else:
+            bodies, cut = [record.body for record in records], len(start)
+        size = len(head) + sum(map(len, bodies)) - len(bodies) * (cut - 1) + max(0, len(bodies) - 1) + len(LIST_END)
+        return Parts(200, JSON_HEADERS, size, _pieces(head, bodies, cut))
 
     async def _shaped(self, call: Call, records: Sequence[Record], meta: Mapping[str, object]) -> Response | Parts:
         found = []
@@ -208,6 +210,15 @@ class _ContinueExpired(Exception):
     def __init__(self, answer: Response) -> None:
         super().__init__()
         self.answer = answer
+
+
+def _pieces(head: bytes, bodies: Sequence[bytes], cut: int) -> Iterator[bytes]:
+    """The list in pieces of some objects each, their first ``cut`` bytes being no more than an opening brace there."""
+    yield head
+    for start in range(0, len(bodies), PIECE):
+        joined = b",{".join([body[cut:] for body in bodies[start : start + PIECE]])
+        yield b",{" + joined if start else b"{" + joined
+    yield LIST_END
 
 
 def _undressed(call: Call) -> bool:

@@ -5,7 +5,7 @@ Also the ``Status`` object, which stands for every error and for the success of 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -38,11 +38,12 @@ METHOD_NOT_ALLOWED = "the server does not allow this method on the requested res
 
 @attrs.frozen
 class Parts:
-    """A whole answer in pieces, such as a list: the pieces are sent one by one and never joined."""
+    """A whole answer in pieces, such as a list: they are made while they are sent, and never joined. ``size`` is known before."""
 
     status: int
     headers: Mapping[str, str]
-    parts: Sequence[bytes]
+    size: int
+    parts: Iterable[bytes]
 
 
 class Line:
