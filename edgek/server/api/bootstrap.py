@@ -1,0 +1,75 @@
+"""Bring the default objects into being when the server starts: what is missing is made, what drifted is mended, nothing else is written.
+
+Everything goes through the API like any other write. Objects are written side by side, so that the store makes few batches of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+import trio
+
+from edgek.client.client import Client
+from edgek.model import errors, objects
+from edgek.model.kinds import Kind
+from edgek.model.objects import Object
+from edgek.server.api import default_objects, default_roles
+from edgek.server.api.default_objects import Default, Settings
+from edgek.server.api.identity import AUTHENTICATED_GROUP, MASTERS_GROUP, User
+
+# As whom the client that is handed over should act.
+USER = User("system:apiserver", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
+
+
+@attrs.frozen
+class Write:
+    """One thing to do: create ``obj``, or update it where it is there already."""
+
+    kind: Kind
+    obj: Object
+    is_new: bool
+
+
+async def ensure_defaults(client: Client, settings: Settings, *, agents: bool) -> int:
+    """Make the default objects be there; how many were written. ``agents``: nodes will join, so give them what they need."""
+    count = await _ensure(client, list(default_objects.namespaces()))
+    rest = [*default_roles.all_of(agents=agents), *default_objects.all_of(settings)]
+    return count + await _ensure(client, rest)
+
+
+def plan(wanted: Iterable[Default], seen: Iterable[tuple[Kind, Object]]) -> list[Write]:
+    """What to write so that the cluster holds what is wanted."""
+    there = {(kind, objects.namespace(obj), objects.name(obj)): obj for kind, obj in seen}
+    writes: list[Write] = []
+    for default in wanted:
+        found = there.get(default.key)
+        if found is None:
+            writes.append(Write(default.kind, default.obj, is_new=True))
+            continue
+        mended = default.mend(found)
+        if mended is not None:
+            writes.append(Write(default.kind, mended, is_new=False))
+    return writes
+
+
+async def _ensure(client: Client, wanted: Sequence[Default]) -> int:
+    seen: list[tuple[Kind, Object]] = []
+    places = dict.fromkeys((default.kind, objects.namespace(default.obj)) for default in wanted)
+    for kind, namespace in places:
+        seen += [(kind, obj) for obj in (await client.list(kind, namespace)).items]
+    writes = plan(wanted, seen)
+    async with trio.open_nursery() as nursery:
+        for write in writes:
+            nursery.start_soon(_perform, client, write)
+    return len(writes)
+
+
+async def _perform(client: Client, write: Write) -> None:
+    try:
+        if write.is_new:
+            await client.create(write.kind, write.obj)
+        else:
+            await client.update(write.kind, write.obj)
+    except (errors.AlreadyExists, errors.Conflict):
+        return  # somebody was quicker; the next start looks again

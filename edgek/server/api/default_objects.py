@@ -1,0 +1,193 @@
+"""What a cluster holds from the start, as values: each object, and how to mend one that is there already.
+
+``bootstrap.py`` writes them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+import orjson
+
+from edgek.model import kinds, objects, packed
+from edgek.model.kinds import Kind
+from edgek.model.objects import Object
+from edgek.server.api.authn import FRONT_PROXY_NAMES
+
+APISERVER_SERVICE = "kubernetes"
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+PRIORITY_CLASS_TEXTS: Mapping[str, str] = {
+    "system-node-critical": "Used for system critical pods that must not be moved from their current node.",
+    "system-cluster-critical": "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+}
+AUTOUPDATE_SPEC = "apf.kubernetes.io/autoupdate-spec"
+LOCAL_PROVISIONER = "edgek.io/local-path"
+DNS_SERVICE = "kube-dns"
+
+# What is there → what should be written instead, or None when it is fine.
+Mend = Callable[[Object], Object | None]
+
+
+@attrs.frozen
+class Settings:
+    """``advertise_address`` is where nodes reach the API; the authorities are PEM. ``cluster_dns`` empty: no DNS Service."""
+
+    service_cidr: str
+    advertise_address: str
+    port: int
+    client_ca: bytes
+    front_proxy_ca: bytes
+    cluster_dns: str = ""
+    local_storage: bool = False
+
+
+@attrs.frozen
+class Default:
+    kind: Kind
+    obj: Object
+    mend: Mend = lambda seen: None
+
+    @property
+    def key(self) -> tuple[Kind, str, str]:
+        return self.kind, objects.namespace(self.obj), objects.name(self.obj)
+
+
+def all_of(settings: Settings) -> Iterator[Default]:
+    """Everything but RBAC (``default_roles.py``) and the namespaces, which must be there first."""
+    found = packed.load("objects")
+    yield from _priority_classes(found["priorityclasses"])
+    for kind in (kinds.PRIORITY_LEVEL_CONFIGURATION, kinds.FLOW_SCHEMA):
+        for name, body in found[kind.plural].items():
+            yield _flow_control(kind, name, body["spec"])
+    yield from _api_services(found["apiservices"])
+    yield Default(kinds.SERVICE_CIDR, _object(kinds.SERVICE_CIDR, "kubernetes", spec={"cidrs": [settings.service_cidr]}))
+    yield from _apiserver(settings)
+    yield _authentication(settings)
+    if settings.cluster_dns:
+        yield Default(kinds.SERVICE, _dns_service(settings.cluster_dns))
+    if settings.local_storage:
+        yield Default(kinds.STORAGE_CLASS, _local_storage_class())
+
+
+def namespaces() -> Iterator[Default]:
+    for name in NAMESPACES:
+        yield Default(kinds.NAMESPACE, _object(kinds.NAMESPACE, name))
+
+
+def held_to(wanted: Object) -> Mend:
+    """Whatever ``wanted`` says must be so; what it does not speak of stays as it is."""
+
+    def mend(seen: Object) -> Object | None:
+        return None if contains(seen, wanted) else merged(seen, wanted)
+
+    return mend
+
+
+def contains(seen: Any, wanted: Any) -> bool:
+    """Whether everything in ``wanted`` is in ``seen``: servers add members, but no entries to lists."""
+    if isinstance(wanted, dict):
+        return isinstance(seen, dict) and all(key in seen and contains(seen[key], value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(seen, list) and len(seen) == len(wanted) and all(map(contains, seen, wanted))
+    return bool(seen == wanted)
+
+
+def merged(seen: Object, wanted: Object) -> Object:
+    result = dict(seen)
+    for key, value in wanted.items():
+        here = seen.get(key)
+        result[key] = merged(here, value) if isinstance(here, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _object(kind: Kind, name: str, namespace: str = "", *, labels: Mapping[str, str] | None = None, **members: Any) -> Object:
+    meta: Object = {"name": name}
+    if namespace:
+        meta["namespace"] = namespace
+    if labels:
+        meta["labels"] = dict(labels)
+    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": meta, **members}
+
+
+def _priority_classes(found: Mapping[str, Object]) -> Iterator[Default]:
+    for name, body in found.items():
+        yield Default(kinds.PRIORITY_CLASS, _object(kinds.PRIORITY_CLASS, name, **body, description=PRIORITY_CLASS_TEXTS[name]))
+
+
+def _flow_control(kind: Kind, name: str, spec: Object) -> Default:
+    """Kept as we want it until somebody turns the annotation off."""
+    wanted = _object(kind, name, spec=spec)
+    wanted["metadata"]["annotations"] = {AUTOUPDATE_SPEC: "true"}
+    hold = held_to(wanted)
+    return Default(kind, wanted, lambda seen: hold(seen) if objects.annotations(seen).get(AUTOUPDATE_SPEC) == "true" else None)
+
+
+def _api_services(found: Mapping[str, Object]) -> Iterator[Default]:
+    served = {("", "v1"), *((group, version) for group, versions in kinds.GROUPS for version in versions)}
+    for name, body in found.items():
+        spec = body["spec"]
+        if (spec.get("group", ""), spec["version"]) in served:
+            labels = {"kube-aggregator.kubernetes.io/automanaged": "onstart"}
+            yield Default(kinds.API_SERVICE, _object(kinds.API_SERVICE, name, labels=labels, spec=spec))
+
+
+def _apiserver(settings: Settings) -> Iterator[Default]:
+    """The Service by which pods find the API, and where it leads: no selector, so nobody else keeps its endpoints."""
+    first = str(next(ipaddress.ip_network(settings.service_cidr).hosts()))
+    port = {"name": "https", "port": settings.port, "protocol": "TCP"}
+    spec = {
+        "type": "ClusterIP",
+        "clusterIP": first,
+        "clusterIPs": [first],
+        "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": settings.port}],
+        "sessionAffinity": "None",
+    }
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    yield Default(kinds.SERVICE, _object(kinds.SERVICE, APISERVER_SERVICE, "default", labels=labels, spec=spec))
+
+    subsets = [{"addresses": [{"ip": settings.advertise_address}], "ports": [port]}]
+    skip_mirror = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    old_way = _object(kinds.ENDPOINTS, APISERVER_SERVICE, "default", labels=skip_mirror, subsets=subsets)
+    yield Default(kinds.ENDPOINTS, old_way, held_to(old_way))
+
+    family = "IPv6" if ":" in settings.advertise_address else "IPv4"
+    endpoints = [{"addresses": [settings.advertise_address], "conditions": {"ready": True}}]
+    named = {"kubernetes.io/service-name": APISERVER_SERVICE}
+    slice_ = _object(kinds.ENDPOINT_SLICE, APISERVER_SERVICE, "default", labels=named, addressType=family, endpoints=endpoints, ports=[port])
+    yield Default(kinds.ENDPOINT_SLICE, slice_, held_to(slice_))
+
+
+def _authentication(settings: Settings) -> Default:
+    """From which API servers that extend this one learn whom to believe."""
+    members = {
+        "client-ca-file": settings.client_ca.decode(),
+        "requestheader-client-ca-file": settings.front_proxy_ca.decode(),
+        "requestheader-allowed-names": _json(list(FRONT_PROXY_NAMES)),
+        "requestheader-username-headers": _json(["X-Remote-User"]),
+        "requestheader-uid-headers": _json(["X-Remote-Uid"]),
+        "requestheader-group-headers": _json(["X-Remote-Group"]),
+        "requestheader-extra-headers-prefix": _json(["X-Remote-Extra-"]),
+    }
+    wanted = _object(kinds.CONFIG_MAP, "extension-apiserver-authentication", "kube-system", data=members)
+    return Default(kinds.CONFIG_MAP, wanted, held_to(wanted))
+
+
+def _dns_service(address: str) -> Object:
+    """Holds the address on which every node answers itself (``edgek/dns``): there are no pods behind it."""
+    ports = [{"name": name, "port": 53, "protocol": protocol, "targetPort": 53} for name, protocol in (("dns", "UDP"), ("dns-tcp", "TCP"))]
+    labels = {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
+    spec = {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "ports": ports}
+    return _object(kinds.SERVICE, DNS_SERVICE, "kube-system", labels=labels, spec=spec)
+
+
+def _local_storage_class() -> Object:
+    made = _object(kinds.STORAGE_CLASS, "local-path", provisioner=LOCAL_PROVISIONER, reclaimPolicy="Delete", volumeBindingMode="WaitForFirstConsumer")
+    made["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}
+    return made
+
+
+def _json(value: list[str]) -> str:
+    return orjson.dumps(value).decode()
