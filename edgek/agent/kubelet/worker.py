@@ -49,6 +49,8 @@ class PodWorker:
         self.gone = pod is None
         self.seen = Seen()
         self.verdict: Verdict | None = None
+        self.looked = trio.Event()  # set, and replaced, after each look at the pod
+        self.over = False
         self._tools = tools
         self._wake = trio.Event()
         self._scope: trio.CancelScope | None = None  # around what is being done now
@@ -115,6 +117,8 @@ class PodWorker:
             except RuntimeGone:
                 await self._sleep(wallclock.now() + PAUSE_FIRST_S)
                 continue
+            self.looked.set()
+            self.looked = trio.Event()
             self._admit()
             around = self._circumstances()
             actions = plan(self._as_said(), self.seen, around)
@@ -124,6 +128,8 @@ class PodWorker:
             resting = self._finishing and not self.gone  # the API has been asked to forget it
             if todo and not resting and wallclock.now() >= self._pause_until:
                 if await self._act(todo):
+                    self.over = True
+                    self.looked.set()
                     return
                 continue
             if await self._refresh_volumes():

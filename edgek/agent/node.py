@@ -1,0 +1,316 @@
+"""The node's own objects: registered at the start, a Lease renewed every ten seconds, the status written when it changed or every five minutes.
+
+The same ten-second beat drives what the kubelet has to look at now and then (free memory, free disk, sizes of logs), so that an idle node wakes up
+once, not for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import trio
+
+from edgek.agent.kubelet.admission import NodeOffer
+from edgek.agent.kubelet.machine import Machine
+from edgek.agent.kubelet.resources import number
+from edgek.agent.kubelet.settings import KubeletSettings
+from edgek.agent.runtime.runtime import Image, Runtime, RuntimeGone
+from edgek.client.client import Client
+from edgek.client.events import Recorder
+from edgek.client.informer import Informer
+from edgek.client.transport import Disconnected
+from edgek.host import log, wallclock
+from edgek.model import errors, kinds, objects
+from edgek.model.objects import Object
+
+BEAT_S = 10.0
+LEASE_S = 40  # a node whose lease is older is lost
+STATUS_S = 300.0
+REGISTER_RETRY_S = 1.0
+REGISTER_WAIT_S = 5.0  # a node whose server is away goes on without being registered
+IMAGES_SHOWN = 50
+LEASE_NAMESPACE = "kube-node-lease"
+OURS = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
+GOOD = {
+    "MemoryPressure": ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    "DiskPressure": ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    "PIDPressure": ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+}
+BAD = {
+    "MemoryPressure": ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    "DiskPressure": ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    "PIDPressure": ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+}
+Beat = Callable[[], Awaitable[None]]
+
+
+class NodeKeeper:
+    """``pressures`` names the pressure conditions that hold now; ``beats`` are called every ten seconds, one after another."""
+
+    def __init__(
+        self,
+        settings: KubeletSettings,
+        client: Client,
+        runtime: Runtime,
+        recorder: Recorder,
+        machine: Machine,
+        *,
+        pressures: Callable[[], frozenset[str]] = frozenset,
+        beats: Sequence[Beat] = (),
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._runtime = runtime
+        self._recorder = recorder
+        self._machine = machine
+        self._pressures = pressures
+        self._beats = beats
+        self._ready_before: bool | None = None
+        self._images: Sequence[Image] = ()
+        self._images_changed = True
+        self._written_at = float("-inf")
+        self._lease_known = False
+        self._version = ("containerd", "unknown")
+        self.node = Informer(client, kinds.NODE, self._mine, fields=f"metadata.name={settings.node_name}")
+
+    def offer(self) -> NodeOffer:
+        """What pods may have of this node, as the API shows it (administrators add labels and resources there)."""
+        shown = self.node.get(self._settings.node_name) or {}
+        allocatable = (shown.get("status") or {}).get("allocatable") or self._machine.allocatable(self._settings)
+        return NodeOffer(
+            labels=objects.labels(shown) or labels(self._settings, self._machine),
+            allocatable={name: number(str(value)) for name, value in allocatable.items()},
+            max_pods=self._settings.max_pods,
+            taints=(shown.get("spec") or {}).get("taints") or (),
+        )
+
+    def images_changed(self) -> None:
+        """The list of images is to be shown anew with the next beat."""
+        self._images_changed = True
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            registered = trio.Event()
+            nursery.start_soon(self._live, registered)
+            with trio.move_on_after(REGISTER_WAIT_S):
+                await registered.wait()
+            task_status.started()
+
+    async def _live(self, registered: trio.Event) -> None:
+        async with trio.open_nursery() as nursery:
+            await self._register()
+            nursery.start_soon(self.node.run)
+            registered.set()
+            while True:
+                await self._beat()
+                await trio.sleep(BEAT_S)
+
+    async def _beat(self) -> None:
+        ready, why = await self._is_ready()
+        for each in (self._renew, lambda: self._write_status(ready, why)):
+            try:
+                await each()
+            except (errors.ApiError, Disconnected) as exc:
+                log.debug("node not updated", error=exc)
+        for beat in self._beats:
+            await beat()
+
+    # Registering.
+
+    async def _register(self) -> None:
+        wanted = new_node(self._settings, self._machine)
+        complained = False
+        while True:
+            try:
+                await self._create_or_mend(wanted)
+                break
+            except (errors.ApiError, Disconnected) as exc:
+                if not complained:
+                    log.warning("cannot register the node yet", node=self._settings.node_name, error=exc)
+                    complained = True
+                await trio.sleep(REGISTER_RETRY_S)
+        self._recorder.normal(kinds.NODE, self._reference(), "Starting", "Starting kubelet.")
+
+    async def _create_or_mend(self, wanted: Object) -> None:
+        try:
+            await self._client.create(kinds.NODE, wanted)
+        except errors.AlreadyExists:
+            present = await self._client.get(kinds.NODE, self._settings.node_name)
+            if any(objects.labels(present).get(key) != value for key, value in objects.labels(wanted).items()):
+                patch = {"metadata": {"labels": objects.labels(wanted), "annotations": objects.annotations(wanted)}}
+                await self._client.patch(kinds.NODE, self._settings.node_name, patch)
+
+    # The lease.
+
+    async def _renew(self) -> None:
+        name = self._settings.node_name
+        if self._lease_known:
+            try:
+                await self._client.patch(kinds.LEASE, name, {"spec": self._lease_spec()}, LEASE_NAMESPACE)
+                return
+            except errors.NotFound:
+                self._lease_known = False
+        meta: Object = {"name": name, "namespace": LEASE_NAMESPACE}
+        shown = self.node.get(name)
+        if shown:
+            meta["ownerReferences"] = [{"apiVersion": "v1", "kind": "Node", "name": name, "uid": objects.uid(shown)}]
+        try:
+            await self._client.create(kinds.LEASE, {"metadata": meta, "spec": self._lease_spec()}, LEASE_NAMESPACE)
+        except errors.AlreadyExists:
+            await self._client.patch(kinds.LEASE, name, {"spec": self._lease_spec()}, LEASE_NAMESPACE)
+        self._lease_known = True
+
+    def _lease_spec(self) -> Object:
+        return {"holderIdentity": self._settings.node_name, "leaseDurationSeconds": LEASE_S, "renewTime": wallclock.now_micro()}
+
+    # The status.
+
+    async def _is_ready(self) -> tuple[bool, str]:
+        try:
+            self._version = await self._runtime.version()
+        except RuntimeGone as exc:
+            return False, f"container runtime is down: {exc}"
+        if self._images_changed:
+            self._images = await self._runtime.images()
+            self._images_changed = False
+        return True, ""
+
+    async def _write_status(self, ready: bool, why: str) -> None:
+        name = self._settings.node_name
+        shown = self.node.get(name) or await self._client.get(kinds.NODE, name)
+        while True:
+            status = self._status(shown, ready, why)
+            due = trio.current_time() - self._written_at >= STATUS_S
+            if not due and not _changed(status, shown.get("status") or {}):
+                break
+            patch = {"metadata": {"resourceVersion": objects.revision(shown)}, "status": status}
+            try:
+                await self._client.patch(kinds.NODE, name, patch, subresource="status")
+                self._written_at = trio.current_time()
+                break
+            except errors.Conflict:
+                shown = await self._client.get(kinds.NODE, name)
+        self._announce(ready)
+
+    def _status(self, shown: Object, ready: bool, why: str) -> Object:
+        before = {c["type"]: c for c in (shown.get("status") or {}).get("conditions") or ()}
+        pressures, now = self._pressures(), wallclock.now_rfc3339()
+        ours = []
+        for type_ in OURS[:-1]:
+            reason, message = BAD[type_] if type_ in pressures else GOOD[type_]
+            ours.append(_condition(type_, type_ in pressures, reason, message, before.get(type_), now))
+        word = ("KubeletReady", "kubelet is posting ready status") if ready else ("KubeletNotReady", why)
+        ours.append(_condition("Ready", ready, *word, before.get("Ready"), now))
+        capacity, allocatable = self._machine.capacity(self._settings), self._machine.allocatable(self._settings)
+        extended = {key: value for key, value in ((shown.get("status") or {}).get("capacity") or {}).items() if key not in capacity}
+        return {
+            "capacity": {**extended, **capacity},
+            "allocatable": {**extended, **allocatable},
+            "conditions": [*(c for type_, c in before.items() if type_ not in OURS), *ours],
+            "addresses": addresses(self._settings),
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._settings.kubelet_port}},
+            "nodeInfo": self._node_info(),
+            "images": _shown_images(self._images),
+            "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": False, "userNamespaces": False}}],
+            "features": {"supplementalGroupsPolicy": False},
+        }
+
+    def _node_info(self) -> Object:
+        machine, (name, version) = self._machine, self._version
+        return {
+            "machineID": machine.machine_id,
+            "systemUUID": machine.system_uuid,
+            "bootID": machine.boot_id,
+            "kernelVersion": machine.kernel,
+            "osImage": machine.os_image,
+            "containerRuntimeVersion": f"{name}://{version}",
+            "kubeletVersion": self._settings.version,
+            "kubeProxyVersion": "",
+            "operatingSystem": "linux",
+            "architecture": machine.architecture,
+            "swap": {"capacity": machine.swap_bytes},
+        }
+
+    def _announce(self, ready: bool) -> None:
+        if ready != self._ready_before:
+            word = "NodeReady" if ready else "NodeNotReady"
+            self._recorder.normal(kinds.NODE, self._reference(), word, f"Node {self._settings.node_name} status is now: {word}")
+            self._ready_before = ready
+
+    def _reference(self) -> Object:
+        """The node as the subject of an event: its uid there is its name, as upstream has it."""
+        return {"metadata": {"name": self._settings.node_name, "uid": self._settings.node_name}}
+
+    def _mine(self, obj: Object) -> Object | None:
+        if objects.name(obj) != self._settings.node_name:
+            return None
+        (obj.get("metadata") or {}).pop("managedFields", None)
+        return obj
+
+
+def labels(settings: KubeletSettings, machine: Machine) -> dict[str, str]:
+    return {
+        "kubernetes.io/hostname": settings.hostname or settings.node_name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": machine.architecture,
+        "beta.kubernetes.io/os": "linux",
+        "beta.kubernetes.io/arch": machine.architecture,
+        **settings.node_labels,
+    }
+
+
+def new_node(settings: KubeletSettings, machine: Machine) -> Object:
+    """The object a node registers itself with."""
+    node: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": settings.node_name,
+            "labels": labels(settings, machine),
+            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+        },
+        "spec": {"providerID": f"edgek://{settings.node_name}"},
+        "status": {"capacity": machine.capacity(settings), "allocatable": machine.allocatable(settings), "addresses": addresses(settings)},
+    }
+    if settings.node_taints:
+        node["spec"]["taints"] = [taint(text) for text in settings.node_taints]
+    return node
+
+
+def taint(text: str) -> Object:
+    """``key=value:Effect`` or ``key:Effect``."""
+    key, _, effect = text.rpartition(":")
+    name, equals, value = key.partition("=")
+    return {"key": name, "effect": effect, **({"value": value} if equals and value else {})}
+
+
+def addresses(settings: KubeletSettings) -> list[Object]:
+    found = [{"type": "InternalIP", "address": ip} for ip in settings.node_ips]
+    found += [{"type": "ExternalIP", "address": ip} for ip in settings.external_ips]
+    return [*found, {"type": "Hostname", "address": settings.hostname or settings.node_name}]
+
+
+def _condition(type_: str, value: bool, reason: str, message: str, before: Mapping[str, Any] | None, now: str) -> Object:
+    word = "True" if value else "False"
+    since = before["lastTransitionTime"] if before and before["status"] == word else now
+    return {"type": type_, "status": word, "lastHeartbeatTime": now, "lastTransitionTime": since, "reason": reason, "message": message}
+
+
+def _shown_images(images: Sequence[Image]) -> list[Object]:
+    largest = sorted(images, key=lambda image: -image.size_bytes)[:IMAGES_SHOWN]
+    return [{"names": [*image.digests, *image.tags], "sizeBytes": image.size_bytes} for image in largest if image.digests or image.tags]
+
+
+def _changed(wanted: Object, shown: Object) -> bool:
+    """Whether anything but the time of the last word differs."""
+
+    def bare(status: Object, key: str) -> Any:
+        if key != "conditions":
+            return status.get(key)
+        return [without_beat(c) for c in status.get("conditions") or ()]
+
+    def without_beat(condition: Object) -> Object:
+        return {key: value for key, value in condition.items() if key != "lastHeartbeatTime"}
+
+    return any(bare(wanted, key) != bare(shown, key) and bool(wanted[key] or shown.get(key)) for key in wanted)
