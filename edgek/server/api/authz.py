@@ -67,7 +67,11 @@ class Authorizer:
             self._verdicts.clear()
             self._generation = self._grants.generation
         user = asked.user
-        question = (user.name, user.groups, asked.verb, asked.group, asked.resource, asked.subresource, asked.namespace, asked.path)
+        if asked.is_resource:  # whose path names the object, which must not matter here
+            what: tuple[str, ...] = (asked.group, asked.resource, asked.subresource, asked.namespace)
+        else:
+            what = (asked.path,)
+        question = (user.name, user.groups, asked.verb, what)
         found = self._verdicts.get(question)
         if found is None:
             found = self._verdicts[question] = self._judge(asked)

@@ -128,6 +128,15 @@ async def test_an_aggregated_role_is_what_its_parts_are_now(backend: MemoryBacke
     assert not authorizer.authorize(question).allowed
 
 
+async def test_one_answer_serves_all_objects_of_a_kind(backend: MemoryBackend) -> None:
+    await put(backend, kinds.ROLE, role(GET_PODS))
+    await put(backend, kinds.ROLE_BINDING, binding(TO_ALICE))
+    authorizer = Authorizer(backend)
+    for number in range(100):
+        assert authorizer.authorize(ask(ALICE, "get", "pods", name=f"p{number}", path=f"/api/v1/namespaces/ns/pods/p{number}")).allowed
+    assert len(authorizer._verdicts) == 1
+
+
 async def test_an_answer_given_before_costs_microseconds(backend: MemoryBackend) -> None:
     await put(backend, kinds.ROLE, role(GET_PODS))
     await put(backend, kinds.ROLE_BINDING, binding(TO_ALICE))
