@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
 from edgek.agent.runtime.runtime import Container, Resources, Runtime, RuntimeFailure, Sandbox, SecurityContext
+from tests.fakes import node
 from tests.fakes.runtime import open_runtime
 from tests.fakes.streams import Collected
 
@@ -27,6 +30,7 @@ class Rig:
     absent: str  # an image that no registry has
     forever: tuple[str, ...]  # ends at TERM
     stubborn: tuple[str, ...]  # does not
+    settled: tuple[str, ...]  # run beside one of those two: returns when it is ready for a TERM
     cat: tuple[str, ...]
     exits: Callable[[int], tuple[str, ...]]
     says: Callable[[str], tuple[str, ...]]
@@ -44,6 +48,7 @@ async def _in_memory() -> AsyncIterator[Rig]:
             "127.0.0.1:1/no/such:1",
             ("forever",),
             ("stubborn",),
+            ("echo",),
             ("cat",),
             exits=lambda code: ("exit", str(code)),
             says=lambda text: ("echo", text),
@@ -51,10 +56,34 @@ async def _in_memory() -> AsyncIterator[Rig]:
         )
 
 
-@pytest.fixture(params=["memory"])
-async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+@contextlib.asynccontextmanager
+async def _in_containerd(folder: Path) -> AsyncIterator[Rig]:
+    async with node.open_node(folder) as real:
+        yield Rig(
+            real.runtime,
+            node.BOX,
+            "127.0.0.1:1/no/such:1",
+            ("sh", "-c", "trap 'exit 0' TERM; mkdir /ready; sleep 1000 & wait"),
+            ("sh", "-c", "trap '' TERM; mkdir /ready; while true; do sleep 1; done"),
+            ("sh", "-c", "until [ -d /ready ]; do sleep 0.02; done"),
+            ("cat",),
+            exits=lambda code: ("sh", "-c", f"exit {code}"),
+            says=lambda text: ("echo", text),
+            complains=lambda text: ("sh", "-c", f"echo {text} >&2; exit 1"),
+        )
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="edgek-rt-") as made:
+        yield Path(made)
+        node.put_away(Path(made))
+
+
+@pytest.fixture(params=["memory", pytest.param("containerd", marks=[pytest.mark.root, pytest.mark.node])])
+async def rig(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Rig]:
     with trio.fail_after(WAIT_S):
-        async with _in_memory() as built:
+        async with _in_memory() if request.param == "memory" else _in_containerd(folder) as built:
             yield built
 
 
@@ -62,7 +91,7 @@ def a_sandbox(**changes: object) -> Sandbox:
     number = next(NUMBERS)
     sandbox = Sandbox(
         name=f"pod-{number}", namespace="default", uid=f"uid-{number}", attempt=0, hostname=f"pod-{number}", log_directory="",
-        cgroup_parent="", labels={"io.kubernetes.pod.name": f"pod-{number}"}, annotations={"note": "kept"},
+        cgroup_parent="/edgek-test/pod", labels={"io.kubernetes.pod.name": f"pod-{number}"}, annotations={"note": "kept"},
     )  # fmt: skip
     return attrs.evolve(sandbox, **changes)  # type: ignore[arg-type]  # evolve checks names itself
 
@@ -158,6 +187,7 @@ async def test_a_container_runs_and_stops_at_term(rig: Rig) -> None:
     assert status.image_id
     assert dict(status.labels) == {"io.kubernetes.container.name": "main"}
     assert dict(status.annotations) == {"hash": "abc"}
+    await rig.runtime.exec_sync(container_id, rig.settled, 10)
     with trio.fail_after(5):
         await rig.runtime.stop_container(container_id, 30)
     status = await rig.runtime.container(container_id)
@@ -168,6 +198,7 @@ async def test_a_container_runs_and_stops_at_term(rig: Rig) -> None:
 
 async def test_a_container_that_ignores_term_is_killed_after_its_grace(rig: Rig) -> None:
     _, container_id = await running(rig, rig.stubborn)
+    await rig.runtime.exec_sync(container_id, rig.settled, 10)
     began = trio.current_time()
     await rig.runtime.stop_container(container_id, 1)
     assert trio.current_time() - began >= 0.9

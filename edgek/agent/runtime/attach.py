@@ -2,6 +2,9 @@
 
 Its output goes to containerd's own reader (the log), so there is no FIFO for us. Over WebSocket stdin cannot be half-closed; therefore stdin has a
 connection of its own, and closing that one is the end of input, while output goes on over the other.
+
+Both ask for stdin and for output: a connection that does not ask for stdin reads as an end of input at once, which closes the stdin of a container
+with ``stdinOnce``; one that does not ask for output ends at once.
 """
 
 from __future__ import annotations
@@ -28,11 +31,11 @@ CONNECT_S = 30.0
 
 async def run(channel: Channel, container_id: str, streams: Streams) -> None:
     """Until the container ends. Raises RpcError when it cannot be attached to."""
-    async with await _open(channel, container_id, tty=streams.tty, stdin=False) as output:
+    async with await _open(channel, container_id, tty=streams.tty) as output:
         with one_error():
             async with trio.open_nursery() as inputs:
                 if streams.stdin is not None:
-                    speech = await _open(channel, container_id, tty=streams.tty, stdin=True)
+                    speech = await _open(channel, container_id, tty=streams.tty)
                     inputs.start_soon(_speak, speech, streams.stdin)
                 if streams.resizes is not None:
                     inputs.start_soon(_resize, output, streams.resizes)
@@ -40,9 +43,8 @@ async def run(channel: Channel, container_id: str, streams: Streams) -> None:
                 inputs.cancel_scope.cancel()
 
 
-async def _open(channel: Channel, container_id: str, *, tty: bool, stdin: bool) -> _Socket:
-    # Output is asked for also where only stdin matters: without any, containerd would end the session at once.
-    wanted = {"container_id": container_id, "stdin": stdin, "tty": tty, "stdout": True, "stderr": not tty}
+async def _open(channel: Channel, container_id: str, *, tty: bool) -> _Socket:
+    wanted = {"container_id": container_id, "stdin": True, "tty": tty, "stdout": True, "stderr": not tty}
     answer = await channel.call(ATTACH, wanted, timeout_s=CONNECT_S)
     with trio.fail_after(CONNECT_S):
         return await _Socket.open(answer["url"])

@@ -39,7 +39,7 @@ from edgek.host.rpc import Channel, Method, RpcError, TooSlow, Unreachable
 CALL_TIMEOUT_S = 120.0  # the kubelet's own limit for a request to its runtime
 SANDBOX_TIMEOUT_S = 240.0  # twice that: a sandbox may wait for its network
 PULL_TIMEOUT_S = 3600.0  # an image over a slow uplink; the puller is cancelled when nobody wants it any more
-EXEC_GRACE_S = 5.0  # more than the exec's own limit: containerd should give up first, it cleans up
+EXEC_GRACE_S = 0.5  # beyond the exec's own limit. containerd gives up first, but waits for whoever else holds the output
 
 # Texts of a pull that failed for another reason than the image: what an operator should look at.
 _INVALID_NAME = ("invalid reference format", "could not parse reference", "failed to parse image reference")

@@ -44,7 +44,7 @@ class _Fifos:
     stdin: str
     stdout: str
     stderr: str
-    readers: tuple[tuple[int, trio.abc.SendStream], ...]  # (our end, where it goes)
+    readers: tuple[tuple[int, trio.abc.SendStream | None], ...]  # (our end, where it goes; None: nowhere)
 
 
 async def run(channel: Channel, folder: Path, container_id: str, command: Sequence[str], streams: Streams) -> int:
@@ -64,7 +64,9 @@ async def run(channel: Channel, folder: Path, container_id: str, command: Sequen
             await _clean_up(channel, process)
 
 
-async def _serve(channel: Channel, process: Values, fifos: _Fifos, readers: Sequence[tuple[_Reader, trio.abc.SendStream]], streams: Streams) -> int:
+async def _serve(
+    channel: Channel, process: Values, fifos: _Fifos, readers: Sequence[tuple[_Reader, trio.abc.SendStream | None]], streams: Streams
+) -> int:
     async with trio.open_nursery() as inputs:
         if streams.stdin is not None:
             inputs.start_soon(_feed, channel, process, fifos.stdin, streams.stdin)
@@ -107,9 +109,10 @@ async def _resize(channel: Channel, process: Values, resizes: AsyncIterator[tupl
             await channel.call(tasks.RESIZE, {**process, "width": columns, "height": rows}, timeout_s=CALL_TIMEOUT_S)
 
 
-async def _copy(source: trio.abc.ReceiveStream, target: trio.abc.SendStream) -> None:
+async def _copy(source: trio.abc.ReceiveStream, target: trio.abc.SendStream | None) -> None:
     while chunk := await source.receive_some(CHUNK_BYTES):
-        await target.send_all(chunk)
+        if target is not None:
+            await target.send_all(chunk)
 
 
 async def _clean_up(channel: Channel, process: Values) -> None:
@@ -145,8 +148,9 @@ def _fifos(folder: Path, streams: Streams) -> Iterator[_Fifos]:
     try:
         stdin = _fifo(folder / "stdin") if streams.stdin is not None else ""
         readers, names = [], {"stdout": "", "stderr": ""}
-        for name, target in (("stdout", streams.stdout), ("stderr", None if streams.tty else streams.stderr)):
-            if target is not None:
+        for name, target in (("stdout", streams.stdout), ("stderr", streams.stderr)):
+            # Without a terminal the shim wants both or none, even if nobody listens; with one there is only stdout.
+            if name == "stdout" or not streams.tty:
                 names[name] = _fifo(folder / name)
                 readers.append((os.open(names[name], os.O_RDONLY | os.O_NONBLOCK), target))
         yield _Fifos(stdin, names["stdout"], names["stderr"], tuple(readers))
