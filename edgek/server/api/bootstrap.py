@@ -57,7 +57,8 @@ async def _ensure(client: Client, wanted: Sequence[Default]) -> int:
     seen: list[tuple[Kind, Object]] = []
     places = dict.fromkeys((default.kind, objects.namespace(default.obj)) for default in wanted)
     for kind, namespace in places:
-        seen += [(kind, obj) for obj in (await client.list(kind, namespace)).items]
+        # In a list objects do not say what they are.
+        seen += [(kind, {"apiVersion": kind.api_version, "kind": kind.name, **obj}) for obj in (await client.list(kind, namespace)).items]
     writes = plan(wanted, seen)
     async with trio.open_nursery() as nursery:
         for write in writes:

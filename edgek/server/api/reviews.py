@@ -85,6 +85,7 @@ def self_subject_rules_review(question: Question) -> Object:
     }
     if problems:
         status["evaluationError"] = ", ".join(problems)
+    question.obj["spec"] = {}  # upstream does not repeat the question
     return _answered(question.obj, status)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
 import pytest
 
+from edgek.client.client import Client
+from edgek.client.transport import Request, Response
 from edgek.model import kinds, objects
 from edgek.model.kinds import Kind
 from edgek.server.api import default_objects, default_roles
-from edgek.server.api.bootstrap import plan
+from edgek.server.api.bootstrap import ensure_defaults, plan
 from edgek.server.api.default_objects import Default, Settings, contains, merged
 
 SETTINGS = Settings("10.43.0.0/16", "192.0.2.7", 6443, b"client-ca", b"proxy-ca", cluster_dns="10.43.0.10", local_storage=True)
@@ -91,3 +94,34 @@ def test_without_controllers_there_is_neither_storage_class_nor_dns_nor_agent_ro
 def test_what_is_wanted_is_there_or_put_there(seen: dict[str, Any], wanted: dict[str, Any], there: bool) -> None:
     assert contains(seen, wanted) is there
     assert contains(merged(seen, wanted), wanted)
+
+
+class Api:
+    """As much of the API as starting needs: objects are created, updated and listed; in a list they do not say their kind."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.writes = 0
+
+    async def request(self, request: Request) -> Response:
+        if request.method == "GET":
+            items = [
+                {k: v for k, v in obj.items() if k not in ("apiVersion", "kind")} for (place, _), obj in self.objects.items() if place == request.path
+            ]
+            return Response(200, body=orjson.dumps({"items": items}))
+        obj = orjson.loads(request.body)
+        self.writes += 1
+        place = request.path if request.method == "POST" else request.path.rpartition("/")[0]
+        self.objects[place, objects.name(obj)] = obj
+        return Response(201, body=request.body)
+
+    def stream(self, request: Request) -> Any:
+        raise AssertionError("nothing is watched at start")
+
+
+async def test_the_second_start_writes_nothing() -> None:
+    api = Api()
+    assert await ensure_defaults(Client(api), SETTINGS, agents=True) == len(everything()) == api.writes
+    assert await ensure_defaults(Client(api), SETTINGS, agents=True) == 0
+    del api.objects["/api/v1/namespaces", "kube-public"]
+    assert await ensure_defaults(Client(api), SETTINGS, agents=True) == 1

@@ -94,8 +94,13 @@ async def test_a_question_must_be_whole(asker: Asker, spec: dict[str, Any], mess
 
 
 async def test_what_may_i_do_here(asker: Asker) -> None:
-    status = asker.ask(kinds.SELF_SUBJECT_RULES_REVIEW, {"namespace": "ns"})["status"]
-    assert status == {"resourceRules": [POD_RULE], "nonResourceRules": [{"nonResourceURLs": ["/healthz"], "verbs": ["get"]}], "incomplete": False}
+    answer = asker.ask(kinds.SELF_SUBJECT_RULES_REVIEW, {"namespace": "ns"})
+    assert answer["spec"] == {}
+    assert answer["status"] == {
+        "resourceRules": [POD_RULE],
+        "nonResourceRules": [{"nonResourceURLs": ["/healthz"], "verbs": ["get"]}],
+        "incomplete": False,
+    }
     with pytest.raises(BadRequest, match="no namespace on request"):
         asker.ask(kinds.SELF_SUBJECT_RULES_REVIEW, {})
 
