@@ -15,12 +15,18 @@ from pathlib import Path
 
 import trio
 
+from edgek.client.client import Client
 from edgek.host import tls
 from edgek.server import pki
 from edgek.server.api.assembly import assemble, serve
 from edgek.server.api.authn import Authenticator, read_token_file
 from edgek.server.api.authz import Authorizer
+from edgek.server.api.bootstrap import ensure_defaults
+from edgek.server.api.default_objects import Settings
+from edgek.server.api.identity import MASTERS_GROUP, User
+from edgek.server.api.local import LocalTransport
 from edgek.server.api.tokens import ServiceAccountTokens
+from edgek.server.resources.allocators import DEFAULT_SERVICE_CIDR
 from edgek.server.store.backend import Backend
 from edgek.server.store.memory import MemoryBackend
 from edgek.server.store.sqlite import SqliteBackend
@@ -29,6 +35,7 @@ TOKENS = """golden-admin-token,golden-admin,u-admin,"system:masters"
 golden-alice-token,alice,u-alice,"golden-devs"
 golden-bob-token,bob,u-bob,""
 """
+SERVER = User("system:apiserver", groups=(MASTERS_GROUP,))
 FIRST_REVISION = 1000  # so that revision 1 is before all history, as on a server that has run for a while
 
 
@@ -49,6 +56,9 @@ async def run(port: int, folder: Path, sqlite: bool) -> None:
             tokens=tokens, static_tokens=read_token_file(folder / "tokens.csv"), client_ca=keys.client_ca.certificate, anonymous=True
         )
         api = assemble(backend, authenticator=authenticator, authorizer=Authorizer(backend), tokens=tokens)
+        authorities = (keys.client_ca.certificate, keys.front_proxy_ca.certificate)
+        settings = Settings(DEFAULT_SERVICE_CIDR, "127.0.0.1", port, *authorities)
+        await ensure_defaults(Client(LocalTransport(api, SERVER)), settings, agents=True)
         context = tls.server_context(keys.serving_file, keys.client_authorities.decode())
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
