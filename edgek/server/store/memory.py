@@ -40,7 +40,7 @@ class MemoryBackend(Readable):
         return current
 
     async def _commit(self, type_: EventType, key: Key, draft: Draft, previous: Record | None) -> Record:
-        record = Record(previous.key if previous else lasting(key), *write_down(draft, self.revision + 1))
+        record = Record(previous.key if previous else lasting(key), *write_down(draft, self.revision + 1, previous))
         self.publish([Event(type_, record, previous)])
         await trio.lowlevel.cancel_shielded_checkpoint()  # it is done: the caller must hear so even when cancelled
         return record

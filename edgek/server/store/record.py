@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from edgek.server.store.backend import Draft, Key
+from edgek.server.store.backend import Draft, Key, Record
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Contents(NamedTuple):
@@ -22,9 +22,15 @@ class Contents(NamedTuple):
     fields: Mapping[str, str]
 
 
-def write_down(draft: Draft, revision: int) -> Contents:
-    """The draft at its revision."""
-    return Contents(draft.uid, revision, exact(draft.encode(revision)), draft.labels or _NOTHING, draft.fields or _NOTHING)
+def write_down(draft: Draft, revision: int, previous: Record | None) -> Contents:
+    """The draft at its revision. What did not change is shared with the object as it was."""
+    body = exact(draft.encode(revision))
+    if previous is None:
+        return Contents(draft.uid, revision, body, draft.labels or NOTHING, draft.fields or NOTHING)
+    uid = previous.uid if previous.uid == draft.uid else draft.uid
+    labels = previous.labels if previous.labels == draft.labels else draft.labels
+    fields = previous.fields if previous.fields == draft.fields else draft.fields
+    return Contents(uid, revision, body, labels, fields)
 
 
 def exact(body: bytes) -> bytes:

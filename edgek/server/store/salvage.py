@@ -123,9 +123,9 @@ def _read(source: sqlite3.Connection, id_: int) -> Values | None:
     """The row, if it is what was written."""
     try:
         values: Values | None = source.execute(SELECT + " WHERE id = ?", (id_,)).fetchone()
-    except sqlite3.DatabaseError:
+        return values if values is not None and checksum(values[:-2], values[-2]) == values[-1] else None
+    except (sqlite3.DatabaseError, TypeError):
         return None
-    return values if values is not None and checksum(values[:-1]) == values[-1] else None
 
 
 def _insert(target: sqlite3.Connection, values: Values) -> bool:

@@ -149,7 +149,7 @@ class SqliteBackend(Readable):
     async def _write(self, type_: EventType, key: Key, draft: Draft, previous: Row | None, ahead: _Write | None) -> Record:
         hand_over = self._ready()
         revision = self._taken + 1
-        row = Row(previous.key if previous else lasting(key), *write_down(draft, revision), previous.id if previous else revision)
+        row = Row(previous.key if previous else lasting(key), *write_down(draft, revision, previous), previous.id if previous else revision)
         self._taken = revision
         is_volatile = row.key.resource in kinds.VOLATILE
         change = Change(
