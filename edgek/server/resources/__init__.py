@@ -5,10 +5,50 @@ How to add one: a subclass of ``Resource`` in a module named for it, a line in `
 
 from __future__ import annotations
 
+from edgek.model import kinds
 from edgek.model.kinds import Kind
 from edgek.server.resources.base import FieldError, Resource
+from edgek.server.resources.cluster import Namespace, Node
+from edgek.server.resources.config import ConfigMap, Secret
+from edgek.server.resources.endpoints import Endpoints, EndpointSlice
+from edgek.server.resources.event import Event
+from edgek.server.resources.job import Job
+from edgek.server.resources.lease import Lease
+from edgek.server.resources.pod import Pod, PodTemplate
+from edgek.server.resources.policy import PodDisruptionBudget, PriorityClass
+from edgek.server.resources.rbac import Role, RoleBinding
+from edgek.server.resources.service import Service
+from edgek.server.resources.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
+from edgek.server.resources.workloads import DaemonSet, Deployment, ReplicaSet, ReplicationController
 
-RESOURCES: tuple[Resource, ...] = ()
+RESOURCES: tuple[Resource, ...] = (
+    Namespace(),
+    Node(),
+    Pod(),
+    PodTemplate(),
+    Service(),
+    Endpoints(),
+    EndpointSlice(),
+    ConfigMap(),
+    Secret(),
+    Deployment(),
+    ReplicaSet(),
+    ReplicationController(),
+    DaemonSet(),
+    Job(),
+    PersistentVolume(),
+    PersistentVolumeClaim(),
+    StorageClass(),
+    Role(kinds.ROLE),
+    Role(kinds.CLUSTER_ROLE),
+    RoleBinding(kinds.ROLE_BINDING),
+    RoleBinding(kinds.CLUSTER_ROLE_BINDING),
+    PodDisruptionBudget(),
+    PriorityClass(),
+    Lease(),
+    Event(kinds.EVENT),
+    Event(kinds.EVENT_V1),
+)
 
 _BY_KIND = {resource.kind: resource for resource in RESOURCES}
 

@@ -18,7 +18,7 @@ from edgek.model.objects import Object
 from edgek.server.resources import metadata
 from edgek.server.resources.allocators import Allocators
 from edgek.server.resources.validation.fields import FieldError
-from edgek.server.resources.validation.names import NameCheck, dns_subdomain
+from edgek.server.resources.validation.names import dns_subdomain
 
 __all__ = ["FieldError", "PropagationPolicy", "Resource", "count_generation", "keep_all_but_status", "keep_member"]
 
@@ -36,8 +36,6 @@ class Resource:
     # PUT without resourceVersion overwrites; where False it is 422.
     updates_unconditionally: ClassVar[bool] = True
     default_propagation: ClassVar[PropagationPolicy] = "Background"
-    # What a name (or the start of one, for generateName) must look like.
-    name_check: ClassVar[NameCheck] = staticmethod(dns_subdomain)
     # The members whose change counts ``metadata.generation``; a kind without them has no generation.
     generation_of: ClassVar[tuple[str, ...]] = ()
 
@@ -74,9 +72,13 @@ class Resource:
         return ()
 
     def validate_name(self, name: str, *, prefix: bool = False) -> Sequence[str]:
-        """Problems with a name (or, with ``prefix``, a generateName) of this kind; DNS-1123 subdomain unless overridden."""
+        """Problems with a name (or, with ``prefix``, a generateName) of this kind."""
         # A dash may end a prefix, since five more characters follow.
-        return type(self).name_check(name[:-1] + "a" if prefix and name.endswith("-") else name)
+        return self.name_problems(name[:-1] + "a" if prefix and name.endswith("-") else name)
+
+    def name_problems(self, name: str) -> Sequence[str]:
+        """What a name of this kind must look like: a DNS-1123 subdomain unless overridden."""
+        return dns_subdomain(name)
 
     def validate_update(self, obj: Object, old: Object, subresource: str) -> Sequence[FieldError]:
         """Problems of an update beyond metadata. A status update is not held against the rules of the spec."""
