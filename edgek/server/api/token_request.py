@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +48,7 @@ def create(tokens: ServiceAccountTokens, backend: Backend, namespace: str, name:
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "uid": str(uuid.uuid4()),
+            "uid": account.uid,
             "creationTimestamp": wallclock.now_rfc3339(),
         },
         "status": {

@@ -40,6 +40,7 @@ async def test_a_token_comes_with_defaults_and_works(desk: Desk) -> None:
     answer = desk.ask()
     assert answer["spec"] == {"audiences": [ISSUER], "expirationSeconds": 3600, "boundObjectRef": None}
     assert answer["metadata"].keys() == {"name", "namespace", "uid", "creationTimestamp"}
+    assert answer["metadata"]["uid"] == "sa-1"
     assert desk.tokens.verify(answer["status"]["token"]).user.uid == "sa-1"
 
 
