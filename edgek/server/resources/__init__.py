@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from edgek.model import kinds
 from edgek.model.kinds import Kind
+from edgek.server.resources.apiservice import APIService
 from edgek.server.resources.base import FieldError, Resource
 from edgek.server.resources.cluster import Namespace, Node
 from edgek.server.resources.config import ConfigMap, Secret
@@ -45,6 +46,7 @@ RESOURCES: tuple[Resource, ...] = (
     RoleBinding(kinds.CLUSTER_ROLE_BINDING),
     PodDisruptionBudget(),
     PriorityClass(),
+    APIService(),
     Lease(),
     Event(kinds.EVENT),
     Event(kinds.EVENT_V1),
