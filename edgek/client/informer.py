@@ -80,6 +80,10 @@ class Informer(Generic[V]):
     def by_index(self, name: str, value: str) -> list[V]:
         return list(self._indexes[name].get(value, {}).values())
 
+    def count(self, name: str, value: str) -> int:
+        """How many ``by_index`` would give."""
+        return len(self._indexes[name].get(value, ()))
+
     async def until(self, shown: Callable[[], bool]) -> None:
         """Return once the cache is such that ``shown()`` is true."""
         while not shown():

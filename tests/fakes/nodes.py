@@ -29,6 +29,7 @@ class PodRunner:
     cluster: Cluster
     nodes: list[str] = attrs.field(factory=lambda: ["node-1"])
     outcome: Callable[[Object], str] = lambda pod: "run"
+    stops: bool = True  # pods that are being deleted come to an end
     name = "pod-runner"
     workers = 4
     _addresses: Any = attrs.field(factory=lambda: itertools.count(2))
@@ -47,6 +48,8 @@ class PodRunner:
         client, (namespace, name) = self.cluster.client, objects.split_key(key)
         phase = pod["status"].get("phase")
         if objects.is_deleting(pod):
+            if not self.stops:
+                return None
             if not objects.finalizers(pod) and pod["spec"].get("nodeName"):
                 await self.cluster.delete(self.pods, key, objects.uid(pod), grace_s=0)
             elif phase in ("Pending", "Running") and pod["spec"].get("nodeName"):

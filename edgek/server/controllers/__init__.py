@@ -14,16 +14,24 @@ from edgek.server.controllers.endpointslice import EndpointSliceController
 from edgek.server.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from edgek.server.controllers.garbage import GarbageController
 from edgek.server.controllers.namespace import NamespaceController
+from edgek.server.controllers.nodecidr import NodeCidrController
+from edgek.server.controllers.nodelifecycle import NodeLifecycleController
+from edgek.server.controllers.podgc import PodGcController
 from edgek.server.controllers.replicaset import ReplicaSetController
 from edgek.server.controllers.replicationcontroller import ReplicationControllerController
 from edgek.server.controllers.rootca import RootCaController
 from edgek.server.controllers.serviceaccount import ServiceAccountController
+from edgek.server.controllers.tainteviction import TaintEvictionController
 
 CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
     ServiceAccountController,
     RootCaController,
     NamespaceController,
     GarbageController,
+    NodeCidrController,
+    NodeLifecycleController,
+    TaintEvictionController,
+    PodGcController,
     ReplicaSetController,
     ReplicationControllerController,
     DeploymentController,

@@ -63,6 +63,19 @@ class ContainerPort:
 
 
 @attrs.frozen
+class Toleration:
+    """Of a NoExecute taint. ``seconds`` None: for ever."""
+
+    key: str
+    exists: bool
+    value: str
+    seconds: float | None
+
+    def covers(self, key: str, value: str) -> bool:
+        return (not self.key or self.key == key) and (self.exists or self.value == value)
+
+
+@attrs.frozen
 class PodView:
     """One Pod as controllers see it. Times are seconds since the epoch, 0 for never."""
 
@@ -95,6 +108,7 @@ class PodView:
     finished_at: float
     exit_codes: tuple[tuple[str, int], ...]  # of containers that ended, by container
     conditions: tuple[tuple[str, str], ...]
+    tolerations: tuple[Toleration, ...]
 
     @property
     def key(self) -> str:
@@ -162,6 +176,7 @@ def pod(obj: Object) -> PodView:
         finished_at=max((stamp(how.get("finishedAt")) for _, how in ended if how), default=0.0),
         exit_codes=tuple((name, how.get("exitCode", 0)) for name, how in ended if how),
         conditions=tuple((type_, each.get("status", "")) for type_, each in conditions.items()),
+        tolerations=_tolerations(spec),
     )
 
 
@@ -177,6 +192,10 @@ def owner_index(view: PodView) -> tuple[str, ...]:
 
 def namespace_index(view: PodView) -> tuple[str, ...]:
     return (view.namespace,)
+
+
+def finished_index(view: PodView) -> tuple[str, ...]:
+    return ("finished",) if view.finished else ()
 
 
 def node_index(view: PodView) -> tuple[str, ...]:
@@ -198,6 +217,20 @@ def _claims(pod_name: str, spec: Object) -> tuple[str, ...]:
     named = [volume["persistentVolumeClaim"]["claimName"] for volume in spec.get("volumes") or () if volume.get("persistentVolumeClaim")]
     own = [f"{pod_name}-{volume['name']}" for volume in spec.get("volumes") or () if volume.get("ephemeral")]
     return (*named, *own)
+
+
+def _tolerations(spec: Object) -> tuple[Toleration, ...]:
+    found = tuple(
+        Toleration(each.get("key") or "", each.get("operator") == "Exists", each.get("value") or "", each.get("tolerationSeconds"))
+        for each in spec.get("tolerations") or ()
+        if each.get("effect") in (None, "", "NoExecute")
+    )
+    return _TOLERATIONS.setdefault(found, found) if len(_TOLERATIONS) < SHARED_MOST else found
+
+
+# Nearly all pods tolerate the same few taints: they share one tuple.
+_TOLERATIONS: dict[tuple[Toleration, ...], tuple[Toleration, ...]] = {}
+SHARED_MOST = 256
 
 
 def _number(text: Any, otherwise: int) -> int:

@@ -70,17 +70,15 @@ async def test_a_pod_on_its_way_out_serves_but_is_not_ready_and_one_that_ended_i
     async with scene(EndpointSliceController) as cluster:
         await cluster.create(kinds.SERVICE, service())
         for name in ("leaving", "ended", "unready"):
-            made = await pod(cluster, name)
+            await pod(cluster, name)
         await cluster.settle()
-        cluster.api.before_write = None
-        leaving = cluster.get(kinds.POD, "leaving")
-        leaving["metadata"]["finalizers"] = ["my/hold"]
-        await cluster.client.update(kinds.POD, leaving)
+        cluster.runner.stops = False
+        await cluster.client.delete(kinds.POD, "leaving", "default")
         await cluster.change(kinds.POD, "ended", {"status": {"phase": "Failed"}}, subresource="status")
         await cluster.change(kinds.POD, "unready", {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, subresource="status")
         await cluster.settle()
-        assert made is not None
         assert set(targets(cluster)) == {"leaving", "unready"}
+        assert targets(cluster)["leaving"]["conditions"] == {"ready": False, "serving": True, "terminating": True}
         assert targets(cluster)["unready"]["conditions"] == {"ready": False, "serving": False, "terminating": False}
 
 
