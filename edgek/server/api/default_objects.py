@@ -148,6 +148,9 @@ def _apiserver(settings: Settings) -> Iterator[Default]:
     labels = {"component": "apiserver", "provider": "kubernetes"}
     yield Default(kinds.SERVICE, _object(kinds.SERVICE, APISERVER_SERVICE, "default", labels=labels, spec=spec))
 
+    if ipaddress.ip_address(settings.advertise_address).is_loopback:
+        return  # no pod could reach it there, and the API refuses such endpoints
+
     subsets = [{"addresses": [{"ip": settings.advertise_address}], "ports": [port]}]
     skip_mirror = {"endpointslice.kubernetes.io/skip-mirror": "true"}
     old_way = _object(kinds.ENDPOINTS, APISERVER_SERVICE, "default", labels=skip_mirror, subsets=subsets)

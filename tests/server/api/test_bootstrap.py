@@ -52,6 +52,11 @@ def test_a_server_that_moved_says_where_it_is_now() -> None:
     assert all("192.0.2.8" in str(write.obj) and "192.0.2.7" not in str(write.obj) for write in writes)
 
 
+def test_a_server_that_only_this_machine_reaches_has_no_endpoints() -> None:
+    local = Settings("10.43.0.0/16", "127.0.0.1", 6443, b"", b"")
+    assert not {each.kind for each in default_objects.all_of(local)} & {kinds.ENDPOINTS, kinds.ENDPOINT_SLICE}
+
+
 def test_a_default_role_gets_back_what_it_lacks_and_keeps_what_it_has_more() -> None:
     default = found(kinds.CLUSTER_ROLE, "system:basic-user")
     seen = copy.deepcopy(default.obj)
