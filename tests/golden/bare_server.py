@@ -36,6 +36,7 @@ golden-alice-token,alice,u-alice,"golden-devs"
 golden-bob-token,bob,u-bob,""
 """
 SERVER = User("system:apiserver", groups=(MASTERS_GROUP,))
+ADVERTISED = "192.0.2.1"  # no endpoint may be a loopback address
 FIRST_REVISION = 1000  # so that revision 1 is before all history, as on a server that has run for a while
 
 
@@ -57,7 +58,7 @@ async def run(port: int, folder: Path, sqlite: bool) -> None:
         )
         api = assemble(backend, authenticator=authenticator, authorizer=Authorizer(backend), tokens=tokens)
         authorities = (keys.client_ca.certificate, keys.front_proxy_ca.certificate)
-        settings = Settings(DEFAULT_SERVICE_CIDR, "127.0.0.1", port, *authorities)
+        settings = Settings(DEFAULT_SERVICE_CIDR, ADVERTISED, port, *authorities)
         await ensure_defaults(Client(LocalTransport(api, SERVER)), settings, agents=True)
         context = tls.server_context(keys.serving_file, keys.client_authorities.decode())
         with socket.socket() as listener:
