@@ -110,6 +110,7 @@ class Disk:
             if self._db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                 self._db.close()
                 raise OutdatedSchema
+            self._db.execute("PRAGMA journal_mode = WAL")  # it is, but for a copy made by VACUUM INTO
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_AT_LAST}")
             self._db.execute("PRAGMA cache_size = -512")  # KiB. Reads never come here: only pages about to be changed

@@ -57,15 +57,20 @@ def rescue(path: Path, make: Callable[[Path], None]) -> Salvage:
     finally:
         target.close()
         source.close()
-    _sync(part)
-    damaged = _free_name(path)
+    return Salvage(kept, lost, str(swap_in(path, part)))
+
+
+def swap_in(path: Path, part: Path) -> Path:
+    """Put a finished file in the place of ``path``, and keep that one beside it; its new name. Nobody may hold either of them open."""
+    sync(part)
+    former = _free_name(path)
     for suffix in SUFFIXES[:2]:
         with suppress(FileNotFoundError):
-            os.link(_beside(path, suffix), _beside(damaged, suffix))
+            os.link(_beside(path, suffix), _beside(former, suffix))
     part.rename(_beside(path, ".salvaged"))
-    _sync(path.parent)
+    sync(path.parent)
     finish_swap(path)
-    return Salvage(kept, lost, str(damaged))
+    return former
 
 
 def finish_swap(path: Path) -> None:
@@ -75,9 +80,9 @@ def finish_swap(path: Path) -> None:
         return
     for suffix in SUFFIXES[1:]:
         _beside(path, suffix).unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
     salvaged.rename(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, list[str]]:
@@ -163,7 +168,8 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the disk keep what was written to this file, or what was renamed in this folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

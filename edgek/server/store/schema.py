@@ -1,17 +1,16 @@
-"""The file's schema, its versions, and looking after the file: run in a short child process, never in a serving one.
+"""The file's schema and its versions: run in a short child process, never in a serving one.
 
-``sqlite_utils`` owns all of this and costs 15 MB and 110 ms to import, so a server starts ``python -m edgek.server.store.schema migrate FILE``
-only when the file's ``user_version`` is not ``VERSION`` (``disk.py``), and an operator's commands run it beside a serving one.
+``sqlite_utils`` owns the schema and costs 15 MB and 110 ms to import, so a server starts ``python -m edgek.server.store.schema migrate FILE``
+only when the file's ``user_version`` is not ``VERSION`` (``disk.py``).
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgek.model import errors
 
@@ -43,9 +42,9 @@ VERSION = len(MIGRATIONS)
 
 def migrate(path: Path) -> None:
     """Bring the file to ``VERSION``, or make it. Raises UsageError for a file of a newer edgek."""
-    db = _open(path)
+    db = open_file(path)
     db.enable_wal()
-    seen = _version(db.conn)
+    seen = version_of(db.conn)
     if seen > VERSION:
         raise errors.UsageError(
             f"{path} has schema version {seen}, this edgek knows up to {VERSION}: run the newer edgek again, or restore a backup made before it"
@@ -56,48 +55,6 @@ def migrate(path: Path) -> None:
             step(db)
             db.conn.execute(f"PRAGMA user_version = {number}")
     db.conn.close()
-
-
-def check(path: Path) -> list[str]:
-    """What SQLite's full check finds wrong; nothing when all is well. Reads the whole file, beside a serving process too."""
-    db = _open(path)
-    found = [str(row[0]) for row in db.execute("PRAGMA integrity_check").fetchall()]
-    db.conn.close()
-    return [] if found == ["ok"] else found
-
-
-def counts(path: Path) -> dict[str, Any]:
-    """Objects and bytes per resource, the size of the file and of its log, and the reserved revision."""
-    db = _open(path)
-    sql = "SELECT resource, count(*) AS objects, sum(length(body)) AS bytes FROM objects GROUP BY resource ORDER BY resource"
-    found = {
-        "resources": list(db.query(sql)),
-        "reserved": db.execute("SELECT reserved FROM counter").fetchone()[0],
-        "version": _version(db.conn),
-        "file_bytes": path.stat().st_size,
-        "log_bytes": _size(path.with_name(path.name + "-wal")),
-    }
-    db.conn.close()
-    return found
-
-
-def compact(path: Path) -> None:
-    """Give free pages back to the file system. Rewrites the whole file: a server must not be running on it (``disk.lock``)."""
-    db = _open(path)
-    db.vacuum()
-    db.conn.close()
-
-
-def backup(path: Path, target: Path) -> None:
-    """A consistent copy, ready to be opened, while a server may be writing. The target appears whole or not at all."""
-    part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)
-    db = _open(path)
-    db.execute("VACUUM INTO ?", [str(part)])
-    db.conn.close()
-    with part.open("rb+") as copied:
-        os.fsync(copied.fileno())
-    part.rename(target)
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -122,19 +79,16 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _open(path: Path) -> Database:
+def open_file(path: Path) -> Database:
+    """The file seen through ``sqlite_utils``. Its connection is to be closed."""
     from sqlite_utils import Database
 
     # Statements begin and end their transactions themselves, so that a migration and its version number land together or not at all.
     return Database(sqlite3.connect(path, isolation_level=None, timeout=10))
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def version_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgek.model import errors
-from edgek.server.store import salvage, schema
+from edgek.server.store import salvage, schema, upkeep
 from edgek.server.store.disk import PAGE_BYTES
 from edgek.server.store.sqlite import SqliteBackend
 from tests.server.store.drafts import draft, fresh_file, key, said
@@ -66,7 +66,7 @@ async def test_the_damaged_object_is_named_and_the_rest_is_served(
     assert 'object lost object="pods default/p30"' in told
     assert f"kept={COUNT - 1} lost=1" in told
     assert sum("state.db.damaged-" in name for name in os.listdir(tmp_path)) == 1, "the log was moved into the file, nothing is left of it"
-    assert schema.check(path) == []
+    assert upkeep.check(path) == []
     async with SqliteBackend.open(path) as store:
         assert [said(record) for record in store.list("pods").records if record.key.name == "p30"] == ["again"]
 

@@ -1,4 +1,4 @@
-"""Versions of the file, and looking after it while a server may be running."""
+"""The versions of the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from edgek.model import errors
 from edgek.server.store import schema
 from edgek.server.store.sqlite import SqliteBackend
-from tests.server.store.drafts import draft, fresh_file, key
+from tests.server.store.drafts import fresh_file
 
 ROOT = Path(__file__).parents[3]
 
@@ -47,43 +47,6 @@ async def test_the_file_of_a_newer_edgek_is_refused_with_the_way_out(tmp_path: P
     with pytest.raises(errors.UsageError, match="run the newer edgek again, or restore a backup"):
         async with SqliteBackend.open(path):
             pass
-
-
-async def test_a_running_store_can_be_counted_checked_and_copied(tmp_path: Path) -> None:
-    path = fresh_file(tmp_path)
-    async with SqliteBackend.open(path) as store:
-        for number in range(3):
-            await store.create(key(f"p{number}"), draft("x" * 100))
-        await store.create(key("n", namespace="", resource="nodes"), draft())
-        found = schema.counts(path)
-        assert [(entry["resource"], entry["objects"]) for entry in found["resources"]] == [("nodes", 1), ("pods", 3)]
-        assert found["reserved"] > store.revision
-        assert schema.check(path) == []
-        schema.backup(path, tmp_path / "copy.db")
-        await store.create(key("later"), draft())
-    async with SqliteBackend.open(tmp_path / "copy.db") as copy:
-        assert [record.key.name for record in copy.list("pods").records] == ["p0", "p1", "p2"]
-
-
-async def test_compacting_gives_room_back(tmp_path: Path) -> None:
-    path = fresh_file(tmp_path)
-    async with SqliteBackend.open(path) as store:
-        made = [await store.create(key(f"p{number}"), draft("x" * 4000)) for number in range(50)]
-        for pod in made[1:]:
-            await store.delete(pod.key, draft(), expected=pod.revision)
-    before = path.stat().st_size
-    schema.compact(path)
-    assert path.stat().st_size < before / 2
-    assert schema.counts(path)["resources"] == [{"resource": "pods", "objects": 1, "bytes": 4000 + len(b'{"revision":2,"say":""}')}]
-
-
-def test_a_backup_never_replaces_a_file_by_half_a_copy(tmp_path: Path) -> None:
-    path, target = fresh_file(tmp_path), tmp_path / "copy.db"
-    target.write_bytes(b"the last good backup")
-    path.write_bytes(b"not a database " * 1000)
-    with pytest.raises(sqlite3.DatabaseError):
-        schema.backup(path, target)
-    assert target.read_bytes() == b"the last good backup"
 
 
 def test_a_serving_process_never_loads_what_only_the_child_needs() -> None:
