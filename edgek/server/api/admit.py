@@ -34,6 +34,7 @@ class Gate:
             self._store.get,
             self._store.find,
             call.warnings,
+            call.verb,
         )
 
     def admit(self, review: Review) -> None:

@@ -194,7 +194,7 @@ class Api:
             case "eviction", _:
                 return self._reader.shown(call, await self._pods.evict(call), 201)
             case "token", _:
-                return self._reader.shown(call, await subresources.create_token(call, self._store, self._tokens), 201)
+                return self._reader.shown(call, await subresources.create_token(call, self._store, self._gate, self._tokens), 201)
             case "log" | "exec" | "attach" | "portforward" | "proxy", _:
                 raise errors.ServiceUnavailable("this server has no way to its nodes")
             case _, "get":

@@ -308,7 +308,13 @@ def _refused(why: str, retry_after_s: int = 0) -> errors.TooManyRequests:
 # --- tokens -------------------------------------------------------------------------------------------------------------------------------
 
 
-async def create_token(call: Call, store: Objects, tokens: ServiceAccountTokens) -> Object:
+async def create_token(call: Call, store: Objects, gate: Gate, tokens: ServiceAccountTokens) -> Object:
     chosen = options.write_options(call.request, "Create")
     sent = decode.body(call, TOKEN_REQUEST, chosen)
-    return token_request.create(tokens, store.backend, call.namespace, call.name, copied(sent))
+
+    def admit(request: Object) -> None:
+        review = gate.review(call, "CREATE", request, None, dry_run=chosen.dry_run)
+        gate.admit(review)
+        gate.validate(review)
+
+    return token_request.create(tokens, store.backend, call.namespace, call.name, copied(sent), admit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -28,12 +28,22 @@ EXTENDED_S = 365 * 24 * 3600
 BINDABLE: Mapping[tuple[str, str], Kind] = {("v1", kind.name): kind for kind in (kinds.POD, kinds.SECRET, kinds.NODE)}
 
 
-def create(tokens: ServiceAccountTokens, backend: Backend, namespace: str, name: str, request: Object) -> Object:
-    """The TokenRequest with its token. Raises NotFound, Invalid, BadRequest, Conflict."""
+def create(
+    tokens: ServiceAccountTokens,
+    backend: Backend,
+    namespace: str,
+    name: str,
+    request: Object,
+    admit: Callable[[Object], None] = lambda request: None,
+) -> Object:
+    """The TokenRequest with its token, once ``admit`` let it pass. Raises NotFound, Invalid, BadRequest, Conflict."""
     account = _found(backend, kinds.SERVICE_ACCOUNT, namespace, name)
+    admit(request)
     spec = request.setdefault("spec", {})
     audiences = spec["audiences"] = list(spec.get("audiences") or tokens.audiences)
-    lifetime_s = spec.setdefault("expirationSeconds", DEFAULT_S)
+    if spec.get("expirationSeconds") is None:
+        spec["expirationSeconds"] = DEFAULT_S
+    lifetime_s = spec["expirationSeconds"]
     _check_lifetime(lifetime_s)
     reference = spec.setdefault("boundObjectRef", None)
     bound = _bound(backend, namespace, name, reference) if reference else {}

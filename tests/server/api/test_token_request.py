@@ -8,7 +8,7 @@ import pytest
 
 from edgek.host import pki
 from edgek.model import kinds
-from edgek.model.errors import ApiError
+from edgek.model.errors import ApiError, Forbidden
 from edgek.server.api.token_request import EXTENDED_S, create
 from edgek.server.api.tokens import ServiceAccountTokens
 from edgek.server.store.memory import MemoryBackend
@@ -42,6 +42,18 @@ async def test_a_token_comes_with_defaults_and_works(desk: Desk) -> None:
     assert answer["metadata"].keys() == {"name", "namespace", "uid", "creationTimestamp"}
     assert answer["metadata"]["uid"] == "sa-1"
     assert desk.tokens.verify(answer["status"]["token"]).user.uid == "sa-1"
+
+
+async def test_an_unset_lifetime_is_an_hour(desk: Desk) -> None:
+    assert desk.ask(expirationSeconds=None)["spec"]["expirationSeconds"] == 3600
+
+
+async def test_a_refused_request_gets_no_token(desk: Desk) -> None:
+    def refuse(request: dict[str, Any]) -> None:
+        raise Forbidden(f"not with {request['spec']}")
+
+    with pytest.raises(Forbidden, match="not with"):
+        create(desk.tokens, desk.backend, "ns", "x", {"spec": {}}, refuse)
 
 
 async def test_a_pods_token_names_its_node_and_outlives_its_word(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgek.server.api.admission.base import AdmissionStep, Step
 from edgek.server.api.admission.certificates import CertificateRequests, CertificateSubjectRestriction
+from edgek.server.api.admission.create_permission import CreatePermission
 from edgek.server.api.admission.ingress_class import DefaultIngressClass
 from edgek.server.api.admission.namespace_lifecycle import NamespaceLifecycle
 from edgek.server.api.admission.node_restriction import NodeRestriction
@@ -16,6 +17,7 @@ from edgek.server.api.admission.tolerations import DefaultTolerationSeconds, Tai
 from edgek.server.api.authz import Authorizer
 
 ADMISSION: tuple[type[Step], ...] = (
+    CreatePermission,
     NamespaceLifecycle,
     RbacEscalation,
     NodeRestriction,

@@ -24,7 +24,7 @@ Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 class Review:
     """One write under review. ``obj`` may be changed in place (None for DELETE); ``old`` may not (None for CREATE).
 
-    ``get`` and ``find`` read other objects, from memory: ``get(kind, name, namespace)``, ``find(kind, namespace)``.
+    ``verb`` is the request's: a patch or update may turn out to create. ``get`` and ``find`` read other objects, from memory: ``get(kind, name, namespace)``, ``find(kind, namespace)``.
     """
 
     user: User
@@ -39,6 +39,7 @@ class Review:
     get: Callable[[Kind, str, str], Object | None]
     find: Callable[[Kind, str], Sequence[Object]]
     warnings: list[str] = attrs.field(factory=list)
+    verb: str = ""
 
 
 class AdmissionStep(Protocol):

@@ -24,6 +24,7 @@ def review(
     old: dict[str, Any] | None = None,
     user: User = ADMIN,
     subresource: str = "",
+    verb: str = "",
 ) -> Review:
     """``there`` are the other objects of the cluster. The one under review lies in namespace ``ns`` unless it says otherwise."""
     obj = copy.deepcopy(obj)
@@ -42,6 +43,7 @@ def review(
         dry_run=False,
         get=lambda kind, name, namespace: kept.get((kind, namespace if kind.namespaced else "", name)),
         find=lambda kind, namespace: [found for (each, home, _), found in kept.items() if each == kind and namespace in ("", home)],
+        verb=verb,
     )
 
 
