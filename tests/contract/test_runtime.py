@@ -91,7 +91,7 @@ def a_sandbox(**changes: object) -> Sandbox:
     number = next(NUMBERS)
     sandbox = Sandbox(
         name=f"pod-{number}", namespace="default", uid=f"uid-{number}", attempt=0, hostname=f"pod-{number}", log_directory="",
-        cgroup_parent="/edgek-test/pod", labels={"io.kubernetes.pod.name": f"pod-{number}"}, annotations={"note": "kept"},
+        cgroup_parent=f"{node.CGROUP}/pod", labels={"io.kubernetes.pod.name": f"pod-{number}"}, annotations={"note": "kept"},
     )  # fmt: skip
     return attrs.evolve(sandbox, **changes)  # type: ignore[arg-type]  # evolve checks names itself
 

@@ -21,9 +21,9 @@ from edgek.cni import plugin, setup
 from edgek.cni.network import PodNetwork
 from tests.fakes import images
 
-POD_RANGE = "10.199.77.0/24"
+POD_RANGE = f"10.199.{os.getpid() % 250}.0/24"  # two test runs may share the machine
 BOX = "example.org/box:1"
-CGROUP = "/edgek-test"
+CGROUP = f"/edgek-test-{os.getpid()}"
 
 
 @attrs.frozen
@@ -52,8 +52,9 @@ async def open_node(folder: Path) -> AsyncIterator[Node]:
     setup.set_sysctls()
     network = PodNetwork(folder / "run/cni")
     network.use(POD_RANGE, 1500)
-    assert network.gateway is not None
-    setup.add_gateway(network.gateway)
+    gateway = network.gateway
+    assert gateway is not None
+    setup.add_gateway(gateway)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(plugin.serve, network, folder / "cni.sock")
@@ -72,7 +73,7 @@ async def open_node(folder: Path) -> AsyncIterator[Node]:
                 runtime.close()
             nursery.cancel_scope.cancel()
     finally:
-        setup.remove_gateway(network.gateway)
+        setup.remove_gateway(gateway)
 
 
 async def _supervise(child: containerd.Child, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:

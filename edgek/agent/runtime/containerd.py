@@ -68,9 +68,9 @@ async def run(child: Child, *, task_status: trio.TaskStatus[None] = trio.TASK_ST
     """Until cancelled; containerd goes on then. Started means: it answers, and pods can start. Raises CannotRun when the first start fails."""
     version = await installed_version(child)
     config = containerd_config.render(child.config, version)
+    alive = await _adopt(child, config) or await _start(child, config)
+    await _prepare(child)
     async with trio.open_nursery() as nursery:
-        alive = await _adopt(child, config) or await _start(child, config)
-        await _prepare(child)
         nursery.start_soon(_bound_log, child.log_file)
         task_status.started()
         failures, began = 0, trio.current_time()

@@ -41,6 +41,9 @@ SANDBOX_TIMEOUT_S = 240.0  # twice that: a sandbox may wait for its network
 PULL_TIMEOUT_S = 3600.0  # an image over a slow uplink; the puller is cancelled when nobody wants it any more
 EXEC_GRACE_S = 0.5  # beyond the exec's own limit. containerd gives up first, but waits for whoever else holds the output
 
+STARTING = "server is not initialized yet"  # containerd's socket answers before its CRI part does
+STARTING_S = 0.02  # between questions to one that is starting: a tenth of a second in all
+
 # Texts of a pull that failed for another reason than the image: what an operator should look at.
 _INVALID_NAME = ("invalid reference format", "could not parse reference", "failed to parse image reference")
 
@@ -62,8 +65,23 @@ class CriRuntime:
 
     async def wait_until_there(self, timeout_s: float) -> None:
         """Return as soon as it answers. Raises RuntimeGone after ``timeout_s``."""
-        with _as_failure():
-            await self._channel.wait_until_there(cri.VERSION, timeout_s=timeout_s)
+        try:
+            with trio.fail_after(timeout_s):
+                while not await self._there(timeout_s):
+                    continue
+        except trio.TooSlowError:
+            raise RuntimeGone(f"containerd does not answer within {timeout_s:g} seconds") from None
+
+    async def _there(self, timeout_s: float) -> bool:
+        try:
+            await self._channel.wait_until_there(cri.STATUS, timeout_s=timeout_s)
+        except RpcError as error:
+            failure = _failure(error)
+            if not isinstance(failure, RuntimeGone):
+                raise failure from None
+            await trio.sleep(STARTING_S)
+            return False
+        return True
 
     async def conditions(self) -> dict[str, tuple[bool, str]]:
         """``RuntimeReady`` and ``NetworkReady``: whether, and why not."""
@@ -271,7 +289,7 @@ def _as_failure() -> Iterator[None]:
 
 
 def _failure(error: RpcError, reason: str = "") -> RuntimeFailure:
-    if isinstance(error, Unreachable | TooSlow):
+    if isinstance(error, Unreachable | TooSlow) or STARTING in error.details:
         return RuntimeGone(f"containerd does not answer: {error.details}")
     return RuntimeFailure(error.details, reason)
 

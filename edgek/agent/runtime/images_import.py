@@ -99,11 +99,17 @@ async def _uncompressed(path: Path) -> AsyncIterator[IO[bytes]]:
                 await _worker.run(_gunzip, packed, plain)
                 yield plain
         elif magic == ZSTD_MAGIC:
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".") as plain:
-                await _unzstd(path, plain.name)
-                yield plain
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+                target = Path(folder, "plain.tar")
+                await _unzstd(path, target)
+                with await _worker.run(_opened, target) as plain:
+                    yield plain
         else:
             yield packed
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _gunzip(packed: IO[bytes], plain: IO[bytes]) -> None:
@@ -112,10 +118,10 @@ def _gunzip(packed: IO[bytes], plain: IO[bytes]) -> None:
     plain.seek(0)
 
 
-async def _unzstd(path: Path, target: str) -> None:
+async def _unzstd(path: Path, target: Path) -> None:
     program = shutil.which("zstd")
     if program is None:
         raise RuntimeFailure(f"{path.name} is compressed with zstd and the program zstd is not installed: install it, or use gzip")
-    done = await process.run([program, "--decompress", "--force", "--quiet", "-o", target, path], timeout_s=UNPACK_TIMEOUT_S)
+    done = await process.run([program, "--decompress", "--quiet", "-o", target, path], timeout_s=UNPACK_TIMEOUT_S)
     if done.returncode:
         raise RuntimeFailure(f"cannot unpack {path.name}: {done.stderr.decode(errors='replace').strip()}")
