@@ -24,7 +24,8 @@ Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 class Review:
     """One write under review. ``obj`` may be changed in place (None for DELETE); ``old`` may not (None for CREATE).
 
-    ``verb`` is the request's: a patch or update may turn out to create. ``get`` and ``find`` read other objects, from memory: ``get(kind, name, namespace)``, ``find(kind, namespace)``.
+    ``verb`` is the request's: a patch or an update may turn out to create. ``get`` and ``find`` read other objects, from memory:
+    ``get(kind, name, namespace)``, ``find(kind, namespace)``.
     """
 
     user: User
