@@ -49,9 +49,7 @@ def _remove(root: Any, operation: Object) -> None:
 
 def _replace(root: Any, operation: Object) -> None:
     holder, key = _find(root, operation["path"])
-    place = _position(holder, key)
-    holder[place]  # what is not there cannot be replaced
-    holder[place] = operation.get("value")
+    holder[_position(holder, key)] = operation.get("value")  # a member that is not there is added: upstream's library is lenient
 
 
 def _move(root: Any, operation: Object) -> None:

@@ -1,7 +1,7 @@
 """OpenAPI documents: ``/openapi/v3`` with one per group and version, ``/openapi/v2`` with all in one.
 
-Made from the packed schemas and the kinds that are served, when somebody asks, and forgotten soon after. kubectl reads them for ``explain``, ``apply``,
-``diff`` and to see whether it may leave validation to the server; nothing in edgek depends on them.
+Made from the packed schemas and the kinds that are served, when somebody asks, and forgotten soon after. kubectl reads them for ``explain``,
+``apply``, ``diff`` and to see whether it may leave validation to the server; nothing in edgek depends on them.
 """
 
 from __future__ import annotations

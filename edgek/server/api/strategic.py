@@ -134,17 +134,20 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field | None, orde
         raise errors.Invalid(REJECTED)
     if order is not None:
         _check_order(patch, order, field.merge_key)
-    if not field.merge_key:
-        merged = original + [item for at, item in enumerate(patch) if item not in original and item not in patch[:at]]
-    else:
-        merged = _merge_by_key(original, patch, field)
+    key = field.merge_key
+    plain, merged = _without_directives(original, patch, key) if key else (patch, original)
+    if merged is None:
+        return [_stripped(item) for item in plain]
+    merged = _merge_by_key(merged, plain, field) if key else merged + [item for item in plain if item not in original]
+    # What the patch names comes in the patch's order, unless the order is given.
+    merged = _ordered(field, merged, original, plain)
     return merged if order is None else _ordered(field, merged, original, order)
 
 
-def _merge_by_key(original: list[Any], patch: list[Any], field: Field) -> list[Any]:
-    key = field.merge_key
-    merged = list(original)
-    plain = []
+def _without_directives(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Any] | None]:
+    """The patch's plain elements, and what of the original they meet: less what is deleted, or None when all of it is replaced."""
+    plain: list[Any] = []
+    kept: list[Any] = list(original)
     replace = False
     for item in patch:
         if not isinstance(item, dict):
@@ -154,16 +157,20 @@ def _merge_by_key(original: list[Any], patch: list[Any], field: Field) -> list[A
             plain.append(item)
         elif directive == "delete":
             value = _key_value(item, key)
-            merged = [old for old in merged if old.get(key) != value]
+            kept = [old for old in kept if old.get(key) != value]
         elif directive == "replace":
             replace = True
         elif directive == "merge":
             raise errors.ServerError("merging lists cannot yet be specified in the patch")
         else:
             raise _unknown_directive(directive, item)
-    if replace:
-        return [_stripped(item) for item in plain]
-    for item in plain:
+    return plain, None if replace else kept
+
+
+def _merge_by_key(original: list[Any], patch: list[Any], field: Field) -> list[Any]:
+    key = field.merge_key
+    merged = list(original)
+    for item in patch:
         value = _key_value(item, key)
         at = next((at for at, old in enumerate(merged) if isinstance(old, dict) and old.get(key) == value), None)
         if at is None:

@@ -29,6 +29,7 @@ def merge(body, live=None, kind=kinds.CONFIG_MAP):
         ({"op": "move", "from": "/data/a", "path": "/data/q"}, {"b": "2", "q": "1"}),
         ({"op": "copy", "from": "/data/a", "path": "/data/q"}, {"a": "1", "b": "2", "q": "1"}),
         ({"op": "add", "path": "/data/a~1b~0c", "value": "z"}, {"a": "1", "b": "2", "a/b~c": "z"}),
+        ({"op": "replace", "path": "/data/c", "value": "z"}, {"a": "1", "b": "2", "c": "z"}),
         ({"op": "test", "path": "/data/a", "value": "1"}, {"a": "1", "b": "2"}),
         ({"op": "test", "path": "/data/none", "value": None}, {"a": "1", "b": "2"}),
     ],
@@ -47,7 +48,7 @@ def test_a_json_patch_inserts_into_lists():
     "operation",
     [
         {"op": "remove", "path": "/data/nope"},
-        {"op": "replace", "path": "/data/nope", "value": "z"},
+        {"op": "replace", "path": "/finalizers/0", "value": "z"},
         {"op": "test", "path": "/data/a", "value": "2"},
         {"op": "add", "path": "/metadata/annotations/a", "value": "d"},
         {"op": "add", "value": "z"},
@@ -120,6 +121,11 @@ def test_containers_merge_by_name():
     assert merged["spec"]["containers"] == [{"name": "c", "image": "new", "command": ["z"]}, {"name": "d"}]
 
 
+def test_new_elements_come_first_and_the_patch_sets_the_order_of_what_it_names():
+    assert names(strategic({"spec": {"containers": [{"name": "n"}]}}, pod(containers=containers("c")))) == ["n", "c"]
+    assert names(strategic({"spec": {"containers": [{"name": "d"}, {"name": "c"}]}}, pod(containers=containers("c", "d")))) == ["d", "c"]
+
+
 def test_an_element_is_deleted_by_its_key_and_a_missing_one_is_no_error():
     body = {"spec": {"containers": [{"name": "c", "$patch": "delete"}, {"name": "zz", "$patch": "delete"}]}}
     assert names(strategic(body, pod(containers=containers("c", "d")))) == ["d"]
@@ -171,7 +177,7 @@ def test_elements_must_stand_in_the_order_that_is_set():
 
 def test_lists_of_words_are_merged_ordered_and_thinned():
     live = {"metadata": {"finalizers": ["a", "b"]}}
-    assert strategic({"metadata": {"finalizers": ["c", "a"]}}, live)["metadata"]["finalizers"] == ["a", "b", "c"]
+    assert strategic({"metadata": {"finalizers": ["c", "a"]}}, live)["metadata"]["finalizers"] == ["c", "a", "b"]
     live = {"metadata": {"finalizers": ["a", "b"]}}
     assert strategic({"metadata": {"$setElementOrder/finalizers": ["b", "a"], "finalizers": []}}, live)["metadata"]["finalizers"] == ["b", "a"]
     live = {"metadata": {"finalizers": ["a", "b"]}}

@@ -89,11 +89,11 @@ def network_policy(obj: Object, now: datetime) -> list[Any]:
 
 
 def ip_address(obj: Object, now: datetime) -> list[Any]:
-    parent = spec(obj).get("parentRef")
-    if not parent:
-        return [cells.name(obj), NONE]
+    """Upstream gives a cell more than there are columns."""
+    parent = spec(obj).get("parentRef") or {}
     resource = ".".join(filter(None, (parent.get("resource", ""), parent.get("group", ""))))
-    return [cells.name(obj), "/".join(filter(None, (resource, parent.get("namespace", ""), parent.get("name", ""))))]
+    shown = "/".join(filter(None, (resource, parent.get("namespace", ""), parent.get("name", ""))))
+    return [cells.name(obj), shown or NONE, cells.age(obj, now)]
 
 
 def service_cidr(obj: Object, now: datetime) -> list[Any]:
