@@ -107,17 +107,26 @@ class Disk:
         self._logged_bytes = 0
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=16)
-            if self._db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                self._db.close()
-                raise OutdatedSchema
-            self._db.execute("PRAGMA journal_mode = WAL")  # it is, but for a copy made by VACUUM INTO
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_AT_LAST}")
-            self._db.execute("PRAGMA cache_size = -512")  # KiB. Reads never come here: only pages about to be changed
-            if max_bytes:
-                self._db.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_BYTES}")
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             raise _open_error(path, error) from error
+        try:
+            self._prepare(max_bytes)
+        except sqlite3.Error as error:
+            self._db.close()
+            raise _open_error(path, error) from error
+        except OutdatedSchema:
+            self._db.close()
+            raise
+
+    def _prepare(self, max_bytes: int) -> None:
+        if self._db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            raise OutdatedSchema
+        self._db.execute("PRAGMA journal_mode = WAL")  # it is, but for a copy made by VACUUM INTO
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_AT_LAST}")
+        self._db.execute("PRAGMA cache_size = -512")  # KiB. Reads never come here: only pages about to be changed
+        if max_bytes:
+            self._db.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_BYTES}")
 
     def load(self) -> Loaded:
         """Every row, checked against its sum. This reads each page once, so it is the check of the file as well. Raises Damaged."""
@@ -248,7 +257,7 @@ def write_error(path: Path, error: sqlite3.Error) -> errors.ServiceUnavailable:
     return errors.ServiceUnavailable(f"the write did not reach {path}: {error}; {help_}. What was written before is safe and can be read")
 
 
-def _open_error(path: Path, error: sqlite3.DatabaseError) -> Exception:
+def _open_error(path: Path, error: sqlite3.Error) -> Exception:
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith("SQLITE_CORRUPT"):
         return Damaged(str(error))

@@ -9,19 +9,22 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import closing, suppress
 from pathlib import Path
 
 import attrs
 import orjson
 
+from edgek.server.store import carve
 from edgek.server.store.disk import BLOCK, INSERT, SELECT, checksum
 
 # Revisions to leap over when the counter itself is lost: more than could be handed out, and harmless in 63 bits.
 LEAP = 1 << 40
 # The files of a database: itself, its log, and the log's index.
 SUFFIXES = ("", "-wal", "-shm")
+# Of the table of objects, in the order of ``disk.SELECT``.
+COLUMNS = 10
 
 Values = tuple[object, ...]
 
@@ -53,7 +56,10 @@ def rescue(path: Path, make: Callable[[Path], None]) -> Salvage:
     source = sqlite3.connect(path, isolation_level=None)
     target = sqlite3.connect(part, isolation_level=None)
     try:
-        kept, lost = _copy(source, target)
+        kept, lost = _copy(path, source, target)
+    except sqlite3.Error:
+        _remove(part)
+        raise
     finally:
         target.close()
         source.close()
@@ -85,22 +91,33 @@ def finish_swap(path: Path) -> None:
     sync(path.parent)
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, list[str]]:
-    """The number of rows copied, and the names of those that could not be."""
+def _copy(path: Path, source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, list[str]]:
+    """The number of rows copied, and the names of those that could not be. Raises DatabaseError when there is nothing to be found at all."""
+    with suppress(sqlite3.DatabaseError):
+        source.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # what is carved is read from the file alone
     names = _names(source)
-    ids = sorted(names.keys() | _ids(source))
-    highest, kept, lost = 0, 0, []
+    ids = names.keys() | _ids(source)
+    if not ids:
+        raise sqlite3.DatabaseError("not one object can be found in it: put a backup in its place, or move it away to begin with an empty cluster")
+    found = {id_: values for id_ in ids if (values := _read(source, id_)) is not None}
+    if missing := ids - found.keys():
+        found |= _carved(path, missing)
     target.execute("BEGIN IMMEDIATE")
-    for id_ in ids:
-        values = _read(source, id_)
-        if values is not None and _insert(target, values):
-            kept += 1
-            highest = max(highest, int(str(values[5])))
-        else:
-            lost.append(names.get(id_, f"an object created at revision {id_}"))
+    kept = {id_: values for id_, values in sorted(found.items()) if _insert(target, values)}
+    highest = max((int(str(values[5])) for values in kept.values()), default=0)
     target.execute("UPDATE counter SET reserved = ?", (_reserved(source, highest),))
     target.execute("COMMIT")
-    return kept, lost
+    return len(kept), [names.get(id_, f"an object created at revision {id_}") for id_ in sorted(ids - kept.keys())]
+
+
+def _carved(path: Path, missing: Set[int]) -> dict[int, Values]:
+    """Those rows that only the tree cannot reach any more: the newest sound copy of each."""
+    found: dict[int, Values] = {}
+    for id_, columns in carve.rows(path):
+        values = (id_, *columns[1:])
+        if id_ in missing and _is_sound(values) and (id_ not in found or int(str(values[5])) > int(str(found[id_][5]))):
+            found[id_] = values
+    return found
 
 
 def _names(source: sqlite3.Connection) -> dict[int, str]:
@@ -128,9 +145,16 @@ def _read(source: sqlite3.Connection, id_: int) -> Values | None:
     """The row, if it is what was written."""
     try:
         values: Values | None = source.execute(SELECT + " WHERE id = ?", (id_,)).fetchone()
-        return values if values is not None and checksum(values[:-2], values[-2]) == values[-1] else None
-    except (sqlite3.DatabaseError, TypeError):
+    except sqlite3.DatabaseError:
         return None
+    return values if values is not None and _is_sound(values) else None
+
+
+def _is_sound(values: Values) -> bool:
+    try:
+        return len(values) == COLUMNS and checksum(values[:-2], values[-2]) == values[-1]
+    except TypeError:
+        return False
 
 
 def _insert(target: sqlite3.Connection, values: Values) -> bool:

@@ -21,8 +21,9 @@ COUNT = 60
 async def filled(path: Path) -> int:
     """So many pods of almost a page each; the newest revision."""
     async with SqliteBackend.open(path) as store:
-        for number in range(COUNT):
+        for number in range(COUNT - 1):
             await store.create(key(f"p{number:02}"), draft("x" * 3500))
+        await store.create(key("q-large"), draft("y" * 30_000))
         return store.revision
 
 
@@ -35,6 +36,13 @@ def overwrite(path: Path, offset: int, content: bytes) -> None:
     with path.open("rb+") as file:
         file.seek(offset)
         file.write(content)
+
+
+def zero_root(path: Path, tree: str) -> None:
+    db = sqlite3.connect(path)
+    (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [tree]).fetchone()
+    db.close()
+    overwrite(path, (root - 1) * PAGE_BYTES, bytes(PAGE_BYTES))
 
 
 def lost_page(path: Path) -> None:
@@ -71,25 +79,43 @@ async def test_the_damaged_object_is_named_and_the_rest_is_served(
         assert [said(record) for record in store.list("pods").records if record.key.name == "p30"] == ["again"]
 
 
-async def test_a_damaged_index_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("tree", ["objects", "objects_place"])
+async def test_a_broken_tree_loses_nothing_that_stands_below_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], tree: str) -> None:
     path = fresh_file(tmp_path)
     await filled(path)
-    db = sqlite3.connect(path)
-    (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'objects_place'").fetchone()
-    db.close()
-    overwrite(path, (root - 1) * PAGE_BYTES, bytes(PAGE_BYTES))
+    zero_root(path, tree)
     async with SqliteBackend.open(path) as store:
-        assert len(store.list("pods").records) == COUNT
+        assert [said(record) for record in store.list("pods").records] == ["x" * 3500] * (COUNT - 1) + ["y" * 30_000]
     assert f"kept={COUNT} lost=0" in capsys.readouterr().err
+
+
+async def test_what_was_deleted_is_not_found_again_in_pages_that_were_given_up(tmp_path: Path) -> None:
+    path = fresh_file(tmp_path)
+    await filled(path)
+    async with SqliteBackend.open(path) as store:
+        for record in store.list("pods").records[5:40]:
+            await store.delete(record.key, draft(), expected=record.revision)
+        left = [record.key for record in store.list("pods").records]
+    zero_root(path, "objects")
+    async with SqliteBackend.open(path) as store:
+        assert [record.key for record in store.list("pods").records] == left
+
+
+async def test_a_file_in_which_nothing_can_be_found_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = fresh_file(tmp_path)
+    await filled(path)
+    for tree in ("objects", "objects_place"):
+        zero_root(path, tree)
+    with pytest.raises(errors.UsageError, match="not one object can be found"):
+        async with SqliteBackend.open(path):
+            pass
+    assert not any(name.startswith(("state.db.damaged", "state.db.salvaged", "state.db.part")) for name in os.listdir(tmp_path))
 
 
 async def test_a_lost_counter_leaps_over_every_revision_that_was_seen(tmp_path: Path) -> None:
     path = fresh_file(tmp_path)
     seen = await filled(path)
-    db = sqlite3.connect(path)
-    (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'counter'").fetchone()
-    db.close()
-    overwrite(path, (root - 1) * PAGE_BYTES, bytes(PAGE_BYTES))
+    zero_root(path, "counter")
     async with SqliteBackend.open(path) as store:
         assert store.revision == seen + salvage.LEAP
         assert len(store.list("pods").records) == COUNT
@@ -116,8 +142,9 @@ async def test_a_swap_that_was_cut_is_completed_by_the_next_start(tmp_path: Path
     assert not path.with_name("state.db.salvaged").exists()
 
 
-def test_the_damaged_files_of_one_second_do_not_replace_each_other(tmp_path: Path) -> None:
+async def test_the_damaged_files_of_one_second_do_not_replace_each_other(tmp_path: Path) -> None:
     path = fresh_file(tmp_path)
+    await filled(path)
     results = [salvage.rescue(path, schema.migrate) for _ in range(2)]
     assert len({result.damaged for result in results}) == 2
-    assert all(Path(result.damaged).exists() for result in results)
+    assert all(Path(result.damaged).read_bytes() for result in results)
