@@ -147,4 +147,4 @@ async def test_the_damaged_files_of_one_second_do_not_replace_each_other(tmp_pat
     await filled(path)
     results = [salvage.rescue(path, schema.migrate) for _ in range(2)]
     assert len({result.damaged for result in results}) == 2
-    assert all(Path(result.damaged).read_bytes() for result in results)
+    assert all(os.stat(result.damaged).st_size for result in results)
