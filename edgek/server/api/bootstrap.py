@@ -11,11 +11,12 @@ import attrs
 import trio
 
 from edgek.client.client import Client
+from edgek.host import wallclock
 from edgek.model import errors, objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 from edgek.server.api import default_objects, default_roles
-from edgek.server.api.default_objects import Default, Settings
+from edgek.server.api.default_objects import Condition, Default, Settings
 from edgek.server.api.identity import AUTHENTICATED_GROUP, MASTERS_GROUP, User
 
 # As whom the client that is handed over should act.
@@ -24,11 +25,14 @@ USER = User("system:apiserver", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
 
 @attrs.frozen
 class Write:
-    """One thing to do: create ``obj``, or update it where it is there already."""
+    """One thing to do: create ``obj``, or update it where it is there already (None: leave it), and let its status say ``condition``."""
 
     kind: Kind
-    obj: Object
-    is_new: bool
+    name: str
+    namespace: str
+    obj: Object | None
+    is_new: bool = False
+    condition: Condition | None = None
 
 
 async def ensure_defaults(client: Client, settings: Settings, *, agents: bool) -> int:
@@ -44,12 +48,11 @@ def plan(wanted: Iterable[Default], seen: Iterable[tuple[Kind, Object]]) -> list
     writes: list[Write] = []
     for default in wanted:
         found = there.get(default.key)
-        if found is None:
-            writes.append(Write(default.kind, default.obj, is_new=True))
-            continue
-        mended = default.mend(found)
-        if mended is not None:
-            writes.append(Write(default.kind, mended, is_new=False))
+        lacking = default.condition if default.condition and not default.condition.holds(found or {}) else None
+        obj = default.obj if found is None else default.mend(found)
+        if obj is not None or lacking is not None:
+            _, namespace, name = default.key
+            writes.append(Write(default.kind, name, namespace, obj, is_new=found is None, condition=lacking))
     return writes
 
 
@@ -68,9 +71,11 @@ async def _ensure(client: Client, wanted: Sequence[Default]) -> int:
 
 async def _perform(client: Client, write: Write) -> None:
     try:
-        if write.is_new:
-            await client.create(write.kind, write.obj)
-        else:
-            await client.update(write.kind, write.obj)
+        if write.obj is not None:
+            await (client.create(write.kind, write.obj) if write.is_new else client.update(write.kind, write.obj))
+        if write.condition is not None:
+            condition = {**attrs.asdict(write.condition), "lastTransitionTime": wallclock.now_rfc3339()}
+            patch = {"status": {"conditions": [condition]}}
+            await client.patch(write.kind, write.name, patch, write.namespace, subresource="status")
     except (errors.AlreadyExists, errors.Conflict):
         return  # somebody was quicker; the next start looks again

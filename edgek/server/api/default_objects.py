@@ -45,10 +45,29 @@ class Settings:
 
 
 @attrs.frozen
+class Condition:
+    """What an object's status should say from the start. Upstream's controllers would; ours is true as soon as the object is there."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+    def holds(self, seen: Object) -> bool:
+        return objects.condition_is(seen, self.type, self.status)
+
+
+AVAILABLE = Condition("Available", "True", "Local", "Local APIServices are always available")
+READY = Condition("Ready", "True", "", "Kubernetes Service CIDR is ready")
+NOT_DANGLING = Condition("Dangling", "False", "Found", "This FlowSchema references the PriorityLevelConfiguration object and it exists")
+
+
+@attrs.frozen
 class Default:
     kind: Kind
     obj: Object
     mend: Mend = lambda seen: None
+    condition: Condition | None = None
 
     @property
     def key(self) -> tuple[Kind, str, str]:
@@ -63,7 +82,8 @@ def all_of(settings: Settings) -> Iterator[Default]:
         for name, body in found[kind.plural].items():
             yield _flow_control(kind, name, body["spec"])
     yield from _api_services(found["apiservices"])
-    yield Default(kinds.SERVICE_CIDR, _object(kinds.SERVICE_CIDR, "kubernetes", spec={"cidrs": [settings.service_cidr]}))
+    cidr = _object(kinds.SERVICE_CIDR, "kubernetes", spec={"cidrs": [settings.service_cidr]})
+    yield Default(kinds.SERVICE_CIDR, cidr, condition=READY)
     yield from _apiserver(settings)
     yield _authentication(settings)
     if settings.cluster_dns:
@@ -122,7 +142,8 @@ def _flow_control(kind: Kind, name: str, spec: Object) -> Default:
     wanted = _object(kind, name, spec=spec)
     wanted["metadata"]["annotations"] = {AUTOUPDATE_SPEC: "true"}
     hold = held_to(wanted)
-    return Default(kind, wanted, lambda seen: hold(seen) if objects.annotations(seen).get(AUTOUPDATE_SPEC) == "true" else None)
+    condition = NOT_DANGLING if kind == kinds.FLOW_SCHEMA else None
+    return Default(kind, wanted, lambda seen: hold(seen) if objects.annotations(seen).get(AUTOUPDATE_SPEC) == "true" else None, condition)
 
 
 def _api_services(found: Mapping[str, Object]) -> Iterator[Default]:
@@ -131,7 +152,7 @@ def _api_services(found: Mapping[str, Object]) -> Iterator[Default]:
         spec = body["spec"]
         if (spec.get("group", ""), spec["version"]) in served:
             labels = {"kube-aggregator.kubernetes.io/automanaged": "onstart"}
-            yield Default(kinds.API_SERVICE, _object(kinds.API_SERVICE, name, labels=labels, spec=spec))
+            yield Default(kinds.API_SERVICE, _object(kinds.API_SERVICE, name, labels=labels, spec=spec), condition=AVAILABLE)
 
 
 def _apiserver(settings: Settings) -> Iterator[Default]:

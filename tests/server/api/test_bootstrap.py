@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import attrs
 import orjson
 import pytest
 
@@ -30,11 +31,23 @@ def found(kind: Kind, name: str) -> Default:
 def test_into_an_empty_cluster_everything_is_written_once() -> None:
     writes = plan(everything(), [])
     assert all(write.is_new for write in writes)
-    assert len({(write.kind, objects.key(write.obj)) for write in writes}) == len(everything())
+    assert len({(write.kind, write.namespace, write.name) for write in writes}) == len(everything())
+
+
+def there(each: Default) -> tuple[Kind, dict[str, Any]]:
+    """As it lies in a cluster that was started before."""
+    status = {"status": {"conditions": [attrs.asdict(each.condition)]}} if each.condition else {}
+    return each.kind, {**copy.deepcopy(each.obj), **status}
 
 
 def test_where_everything_is_nothing_is_written() -> None:
-    assert plan(everything(), [(each.kind, copy.deepcopy(each.obj)) for each in everything()]) == []
+    assert plan(everything(), [there(each) for each in everything()]) == []
+
+
+def test_a_status_that_says_nothing_yet_is_written_alone() -> None:
+    default = found(kinds.API_SERVICE, "v1.apps")
+    (write,) = plan([default], [(default.kind, default.obj)])
+    assert (write.obj, write.condition) == (None, default_objects.AVAILABLE)
 
 
 def test_what_the_server_added_is_no_difference() -> None:
@@ -46,7 +59,7 @@ def test_what_the_server_added_is_no_difference() -> None:
 
 def test_a_server_that_moved_says_where_it_is_now() -> None:
     moved = Settings("10.43.0.0/16", "192.0.2.8", 6443, b"client-ca", b"proxy-ca")
-    seen = [(each.kind, each.obj) for each in everything()]
+    seen = [there(each) for each in everything()]
     writes = plan(default_objects.all_of(moved), seen)
     assert {write.kind for write in writes} == {kinds.ENDPOINTS, kinds.ENDPOINT_SLICE}
     assert all("192.0.2.8" in str(write.obj) and "192.0.2.7" not in str(write.obj) for write in writes)
@@ -63,6 +76,7 @@ def test_a_default_role_gets_back_what_it_lacks_and_keeps_what_it_has_more() -> 
     own = {"apiGroups": ["mine"], "resources": ["x"], "verbs": ["get"]}
     seen["rules"] = [own, *seen["rules"][1:]]
     (write,) = plan([default], [(default.kind, seen)])
+    assert write.obj is not None
     assert own in write.obj["rules"]
     assert plan([default], [(default.kind, write.obj)]) == []
 
@@ -71,6 +85,7 @@ def test_a_default_binding_gets_back_its_subjects() -> None:
     default = found(kinds.CLUSTER_ROLE_BINDING, "system:discovery")
     seen: dict[str, Any] = {**default.obj, "subjects": [{"kind": "User", "name": "mine"}]}
     (write,) = plan([default], [(default.kind, seen)])
+    assert write.obj is not None
     assert [subject["name"] for subject in write.obj["subjects"]] == ["mine", "system:authenticated"]
 
 
@@ -115,6 +130,10 @@ class Api:
             ]
             return Response(200, body=orjson.dumps({"items": items}))
         obj = orjson.loads(request.body)
+        if request.method == "PATCH":
+            collection, _, name = request.path.removesuffix("/status").rpartition("/")
+            self.objects[collection, name] |= obj
+            return Response(200, body=request.body)
         self.writes += 1
         place = request.path if request.method == "POST" else request.path.rpartition("/")[0]
         self.objects[place, objects.name(obj)] = obj
