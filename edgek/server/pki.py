@@ -8,12 +8,13 @@ no certificate; whoever else does gets one from ``issue``.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import attrs
+import trio
 
-from edgek.host import der, files, pki, wallclock
+from edgek.host import der, files, log, pki, wallclock
 from edgek.host.pki import Pair, Subject
 from edgek.model.credentials import JoinToken, authority_hash
 
@@ -22,6 +23,8 @@ CONTROLLER_MANAGER = Subject("system:kube-controller-manager")
 SCHEDULER = Subject("system:kube-scheduler")
 KUBELET_CLIENT = Subject("kube-apiserver-kubelet-client", ("system:masters",))
 FRONT_PROXY = Subject("system:front-proxy")
+
+CHECK_S = pki.DAY_S  # between looks at what runs out: it is due months before, and a clock that jumps is seen the next day
 
 
 def node(name: str) -> Subject:
@@ -78,6 +81,22 @@ def open_keys(folder: Path, names: Iterable[str]) -> Keys:
         admin=_leaf(folder / "admin.pem", client_ca, ADMIN),
         service_account_key=_signing_key(folder / "service-account.key"),
     )
+
+
+async def keep_current(
+    folder: Path, names: Iterable[str], changed: Callable[[Keys], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Make leaves anew before they run out, for as long as the server runs; ``changed`` is told."""
+    names = tuple(names)
+    keys = open_keys(folder, names)
+    task_status.started()
+    while True:
+        await trio.sleep(CHECK_S)
+        if not any(pki.renewal_is_due(leaf.certificate) for leaf in (keys.serving, keys.admin)):
+            continue
+        keys = open_keys(folder, names)
+        log.info("certificates renewed", folder=folder)
+        changed(keys)
 
 
 def open_token(path: Path, keys: Keys, wanted: str = "") -> JoinToken:

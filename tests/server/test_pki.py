@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgek.host import der
+import trio
+from trio.testing import MockClock
+
+from edgek.host import der, wallclock
+from edgek.host import pki as host_pki
 from edgek.server import pki
 
 
@@ -27,6 +31,24 @@ def test_a_new_name_makes_a_new_server_certificate_under_the_same_authority(tmp_
     assert second.serving != first.serving
     assert (second.server_ca, second.admin) == (first.server_ca, first.admin)
     assert "edge.example" in der.read(der.from_pem(second.serving.certificate)).names
+
+
+async def test_a_server_that_runs_for_a_year_renews_what_runs_out(tmp_path: Path, autojump_clock: MockClock) -> None:
+    first = pki.open_keys(tmp_path, ["localhost"])
+    began = trio.current_time()
+    renewed: list[pki.Keys] = []
+    former = wallclock.use(lambda: host_pki.SANE_NOW + trio.current_time() - began)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(pki.keep_current, tmp_path, ["localhost"], renewed.append)
+            await trio.sleep(364 * host_pki.DAY_S)
+            nursery.cancel_scope.cancel()
+    finally:
+        wallclock.use(former)
+    assert len(renewed) == 1
+    assert renewed[0].serving != first.serving
+    assert renewed[0].admin != first.admin
+    assert renewed[0].client_ca == first.client_ca
 
 
 def test_a_client_certificate_is_signed_by_the_authority_of_its_kind(tmp_path: Path) -> None:
