@@ -18,6 +18,7 @@ from edgek.host.worker import Worker
 from edgek.model import errors, kinds
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
+from edgek.server import resources
 from edgek.server.api import decode, options, responses, reviews, routes, subresources
 from edgek.server.api.admission.base import AdmissionStep
 from edgek.server.api.admit import Gate
@@ -38,11 +39,17 @@ from edgek.server.api.tokens import ServiceAccountTokens
 from edgek.server.api.watch import Watches
 from edgek.server.api.write import Writer
 from edgek.server.resources.allocators import Allocators
+from edgek.server.resources.unserved import Notices, no_notices
 from edgek.server.store.backend import Backend
 
 WARNING_BYTES = 4096  # all warnings of an answer together; beyond it each is cut short
 WARNING_SHORT = 256
 
+# Kinds that tell everybody who uses them to use another.
+DEPRECATED: Mapping[tuple[str, str], str] = {
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+}
 OBJECT_VERBS = frozenset({"get", "update", "patch", "delete"})  # their paths name an object, those of the others none
 
 # What logs, exec, port-forward and proxies do, by subresource: given by who can reach nodes.
@@ -66,6 +73,7 @@ class Api:
         pages: Pages,
         registry: Registry | None = None,
         connectors: Mapping[str, Connector] | None = None,
+        notices: Notices = no_notices,
     ) -> None:
         self.registry = registry or Registry()
         self._authenticator = authenticator
@@ -77,7 +85,7 @@ class Api:
         self._gate = Gate(self._store, admission)
         self._reader = Reader(self._store)
         self._watches = Watches(self._store, self._reader)
-        self._writer = Writer(self._store, self._gate, allocators)
+        self._writer = Writer(self._store, self._gate, allocators, notices)
         self._deleter = Deleter(self._store, self._gate, self._writer)
         self._scales = subresources.Scales(self._store, self._writer)
         self._pods = subresources.Pods(self._store, self._gate, self._deleter)
@@ -125,11 +133,14 @@ class Api:
             return self._no_such(route)
         _check_place(kind, route, verb)
         call = Call(request, user, route, kind, verb, wanted(request.headers.get("accept", ""), "get" in kind.verbs))
+        deprecated = DEPRECATED.get((kind.group, kind.plural))
+        if deprecated:
+            call.warnings.append(deprecated)
         try:
             answer = await self._act(call)
         except errors.ApiError as exc:  # what was wrong besides is told with a refusal, too
             answer = responses.error(exc)
-        return _warned(answer, call.warnings)
+        return _warned(answer, [*resources.of(kind).deprecated, *call.warnings])
 
     def _authorize(self, asked: Attributes) -> None:
         decision = self._authorizer.authorize(asked)

@@ -21,6 +21,7 @@ from edgek.server.api.routes import Registry
 from edgek.server.api.storage import Objects
 from edgek.server.api.tokens import ServiceAccountTokens
 from edgek.server.resources.allocators import DEFAULT_NODE_PORTS, DEFAULT_SERVICE_CIDR, Allocators
+from edgek.server.resources.unserved import Notices, no_notices
 from edgek.server.store.backend import Backend
 
 
@@ -42,8 +43,11 @@ def assemble(
     node_ports: range = DEFAULT_NODE_PORTS,
     connectors: Mapping[str, Connector] | None = None,
     ready: Mapping[str, Check] | None = None,
+    notices: Notices = no_notices,
 ) -> Api:
-    """``connectors`` do what needs a node (logs, exec, port-forward, proxy), by subresource; ``ready`` are checks beyond being alive."""
+    """``connectors`` do what needs a node (logs, exec, port-forward, proxy), by subresource; ``ready`` are checks beyond being alive; ``notices``
+    say what a cluster will not do with an object (``resources.unserved``).
+    """
     registry = Registry()
     store = Objects(backend, registry)
     pages = Pages(registry, Discovery(registry), OpenApi(registry), Health(LIVE_CHECKS, ready or {}), tokens)
@@ -57,6 +61,7 @@ def assemble(
         pages=pages,
         registry=registry,
         connectors=connectors,
+        notices=notices,
     )
 
 

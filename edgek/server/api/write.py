@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from edgek.host import wallclock
-from edgek.model import errors, objects
+from edgek.model import errors, objects, schema
 from edgek.model.kinds import NAMESPACE, Kind
 from edgek.model.objects import Object
 from edgek.server import resources
@@ -21,6 +21,7 @@ from edgek.server.api.call import Call
 from edgek.server.api.options import WriteOptions
 from edgek.server.api.storage import Objects, copied
 from edgek.server.resources.allocators import Allocators
+from edgek.server.resources.unserved import Notices, no_notices
 from edgek.server.store.backend import Record
 
 RETRIES = 5  # of a write that names no revision, when others are quicker
@@ -29,7 +30,7 @@ NAME_SUFFIX = 5
 NAME_LONGEST = 63
 NAME_TRIES = 8
 SERVER_MEMBERS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields")
-KEPT_MEMBERS = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+KEPT_MEMBERS = ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 APPLY_PATCH = "application/apply-patch+yaml"
 NAME_UNCLEAR = "the name of the object ({} based on URL) was undeterminable: name must be provided"
 
@@ -37,8 +38,10 @@ Make = Callable[[Object], Object]
 
 
 class Writer:
-    def __init__(self, store: Objects, gate: Gate, allocators: Allocators) -> None:
+    def __init__(self, store: Objects, gate: Gate, allocators: Allocators, notices: Notices = no_notices) -> None:
+        """``notices`` are told with what was written."""
         self.store = store
+        self._notices = notices
         self.gate = gate
         self._allocators = allocators
 
@@ -65,8 +68,9 @@ class Writer:
         review = self.gate.review(call, "CREATE", obj, None, dry_run=chosen.dry_run)
         self.gate.admit(review)
         resource.prepare_create(obj)
-        _raise_problems(kind, obj, resource.problems(obj))
-        call.warnings.extend(resource.warnings(obj, None))
+        schema.normalise(kind, obj)  # what was dropped prints as its zero value: status {}
+        self._raise_problems(kind, obj, resource.problems(obj))
+        call.warnings.extend([*resource.warnings(obj, None), *self._notices(kind, obj, None)])
         self.gate.validate(review)
         return await self._insert(call, obj, chosen, generated=generated)
 
@@ -75,7 +79,7 @@ class Writer:
         standing = self.store.record(kind, call.namespace, name)
         if standing is not None:
             raise _standing(kind, name, self.store.load(kind, standing))
-        _raise_problems(kind, obj, resource.allocate(obj, None, self._allocators))
+        self._raise_problems(kind, obj, resource.allocate(obj, None, self._allocators))
         try:
             if chosen.dry_run:
                 resource.release(obj, None, self._allocators)
@@ -122,8 +126,10 @@ class Writer:
             raise errors.UnsupportedMediaType("415: Unsupported Media Type")
         chosen = options.write_options(call.request, "Patch")
 
+        said = len(call.warnings)
+
         def make(old: Object) -> Object:
-            del call.warnings[:]
+            del call.warnings[said:]
             found, duplicates = patch.apply(call.kind, media, call.request.body, old)
             decode.patched(call, found, chosen, duplicates)
             _fit_name(call, found["metadata"])
@@ -155,8 +161,9 @@ class Writer:
         review = self.gate.review(call, "UPDATE", new, old, dry_run=chosen.dry_run)
         self.gate.admit(review)
         resource.prepare_update(new, old, call.subresource)
-        _raise_problems(kind, new, resource.problems(new, old, call.subresource))
-        call.warnings.extend(resource.warnings(new, old))
+        schema.normalise(kind, new)
+        self._raise_problems(kind, new, resource.problems(new, old, call.subresource))
+        call.warnings.extend([*resource.warnings(new, old), *self._notices(kind, new, old)])
         self.gate.validate(review)
         if new == old:
             return old
@@ -165,7 +172,7 @@ class Writer:
                 await self.remove(kind, record, old)
             return new
         if not call.subresource:
-            _raise_problems(kind, new, resource.allocate(new, old, self._allocators))
+            self._raise_problems(kind, new, resource.allocate(new, old, self._allocators))
         try:
             if chosen.dry_run:
                 resource.release(new, old, self._allocators)
@@ -184,12 +191,19 @@ class Writer:
             meta["managedFields"] = before["managedFields"]
         meta["uid"] = before["uid"]
         meta["resourceVersion"] = before["resourceVersion"]
+        meta["creationTimestamp"] = before["creationTimestamp"]
         for member in KEPT_MEMBERS:
             if not meta.get(member) and member in before:
                 meta[member] = before[member]
         meta.pop("generation", None)
         if "generation" in before:
             meta["generation"] = before["generation"]
+
+    def _raise_problems(self, kind: Kind, obj: Object, problems: Sequence[resources.FieldError]) -> None:
+        """Raises Invalid, which names the kind as which the object is kept."""
+        causes = [problem.cause() for problem in problems]
+        if causes:
+            raise responses.invalid(self.store.registry.stored(kind).group, kind.name, objects.name(obj), causes)
 
     async def remove(self, kind: Kind, record: Record, last: Object) -> Object:
         """Take an object out of the store for good; what is told of it is ``last``."""
@@ -249,12 +263,6 @@ def _fit_namespace(call: Call, meta: Object) -> None:
         meta.pop("namespace", None)
 
 
-def _raise_problems(kind: Kind, obj: Object, problems: Sequence[resources.FieldError]) -> None:
-    causes = [problem.cause() for problem in problems]
-    if causes:
-        raise responses.invalid(kind.group, kind.name, objects.name(obj), causes)
-
-
 def _standing(kind: Kind, name: str, obj: Object) -> errors.AlreadyExists:
     return responses.already_exists(kind, name, "object is being deleted: " if objects.is_deleting(obj) else "")
 
@@ -271,7 +279,7 @@ def _no_free_name(kind: Kind, name: str) -> errors.AlreadyExists:
 
 def _other_uid(call: Call, sent: str, have: str, revision: str = "0") -> errors.Conflict:
     """In the words of upstream's storage, which clients have learned to read."""
-    where = "/".join(filter(None, ("/registry", call.kind.group, call.kind.plural, call.namespace, call.name)))
+    where = "/".join(filter(None, ("/registry", call.kind.plural, call.namespace, call.name)))
     return responses.conflict(
         call.kind,
         call.name,
