@@ -36,6 +36,8 @@ class Resource:
     # PUT without resourceVersion overwrites; where False it is 422.
     updates_unconditionally: ClassVar[bool] = True
     default_propagation: ClassVar[PropagationPolicy] = "Background"
+    # Told with every answer, whatever was asked of the kind.
+    deprecated: ClassVar[tuple[str, ...]] = ()
     # The members whose change counts ``metadata.generation``; a kind without them has no generation.
     generation_of: ClassVar[tuple[str, ...]] = ()
 

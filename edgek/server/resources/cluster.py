@@ -14,6 +14,7 @@ from edgek.server.resources.validation.affinity import TAINT_EFFECTS
 from edgek.server.resources.validation.compute import check_amounts
 from edgek.server.resources.validation.fields import METADATA, SPEC, STATUS, Errors, FieldError, items
 from edgek.server.resources.validation.goview import dumped
+from edgek.server.resources.validation.values import round_up_to_millis
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 NAMESPACE_FINALIZER = "kubernetes"
@@ -72,6 +73,8 @@ class Node(Resource):
         # A node that does not say what pods may use lets them use all of it.
         if status.get("capacity") and not status.get("allocatable"):
             status["allocatable"] = dict(status["capacity"])
+        for member in ("capacity", "allocatable"):
+            round_up_to_millis(status.get(member))
 
     def prepare_create(self, obj: Object) -> None:
         """A node's status may come with it: kubelets register that way."""

@@ -14,7 +14,6 @@ from edgek.server.resources.validation import names
 from edgek.server.resources.validation.containers import PROTOCOLS
 from edgek.server.resources.validation.fields import Errors, FieldError, Path, items
 
-DEPRECATED = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 MOST_ENDPOINTS = 1000
 MOST_ADDRESSES = 100
 MOST_PORTS = 20000
@@ -23,6 +22,7 @@ ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
 
 class Endpoints(Resource):
     creates_on_update = True
+    deprecated = ("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",)
 
     def __init__(self) -> None:
         super().__init__(kinds.ENDPOINTS)
@@ -44,9 +44,6 @@ class Endpoints(Resource):
             for port_place, port in items(subset, "ports", place):
                 _check_port(errors, port_place, port, named=several)
         return errors.found
-
-    def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
-        return (DEPRECATED,)
 
 
 def _check_address(errors: Errors, at: Path, address: Mapping[str, Any]) -> None:

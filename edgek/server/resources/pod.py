@@ -18,6 +18,12 @@ from edgek.server.resources.validation.fields import IMMUTABLE, METADATA, SPEC, 
 from edgek.server.resources.validation.podspec import check_pod_annotations, check_pod_spec, check_pod_template
 
 FINISHED = ("Succeeded", "Failed")
+GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
 
 
 class Pod(Resource):
@@ -28,6 +34,7 @@ class Pod(Resource):
 
     def default(self, obj: Object) -> None:
         default_pod(obj.setdefault("spec", {}))
+        _default_addresses(obj.get("status") or {})
 
     def prepare_create(self, obj: Object) -> None:
         super().prepare_create(obj)
@@ -35,6 +42,8 @@ class Pod(Resource):
         if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
             spec["terminationGracePeriodSeconds"] = 1
         obj["status"] = {"phase": "Pending", "qosClass": quality_class(spec)}
+        if spec.get("schedulingGates"):
+            obj["status"]["conditions"] = [dict(GATED)]
 
     def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
         match subresource:
@@ -130,6 +139,16 @@ class PodTemplate(Resource):
         return pod_warnings(obj.get("template") or {}, Path("template.metadata"), Path("template.spec"))
 
 
+def _default_addresses(status: Object) -> None:
+    """The older single members and the lists say the same; where they differ the single one counts, as clients know only that one."""
+    for one, many in (("podIP", "podIPs"), ("hostIP", "hostIPs")):
+        first, listed = status.get(one), status.get(many)
+        if first and (not listed or listed[0].get("ip") != first):
+            status[many] = [{"ip": first}]
+        elif listed and not first:
+            status[one] = listed[0].get("ip") or ""
+
+
 def _check_pod(errors: Errors, pod: Object) -> None:
     spec = pod.get("spec") or {}
     check_pod_annotations(errors, METADATA / "annotations", objects.annotations(pod), spec)
@@ -145,12 +164,8 @@ def _check_status(errors: Errors, status: Mapping[str, Any], old: Mapping[str, A
     quality = status.get("qosClass")
     if old.get("qosClass") and quality != old["qosClass"]:
         errors.invalid(STATUS / "qosClass", quality or "", IMMUTABLE)
-    # A lone podIP is read as a list of one.
-    addresses = [each.get("ip") or "" for each in status.get("podIPs") or ()]
-    if not addresses and status.get("podIP"):
-        addresses = [status["podIP"]]
-    for index, address in enumerate(addresses):
-        errors.invalid_each((STATUS / "podIPs")[index], address, names.ip(address))
+    for place, each in items(status, "podIPs", STATUS):
+        errors.invalid_each(place, each.get("ip") or "", names.ip(each.get("ip") or ""))
 
 
 def _keep_all_but(obj: Object, old: Object, changed: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgek.model.objects import Object
+from edgek.server.resources.validation.values import round_up_to_millis
 
 FILE_MODE = 0o644
 TOKEN_LIFE_S = 3600
@@ -57,6 +58,8 @@ def default_pod_spec(spec: Object) -> None:
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if account:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
+    round_up_to_millis(spec.get("overhead"))
+    _round_amounts(spec.get("resources") or {})
     for container in containers_of(spec):
         _default_container(container)
     for volume in spec.get("volumes") or ():
@@ -82,6 +85,7 @@ def _default_container(container: Object) -> None:
         container["imagePullPolicy"] = pull_policy(container.get("image") or "")
     if container.get("resources") is None:
         container["resources"] = {}
+    _round_amounts(container["resources"])
     for port in container.get("ports") or ():
         fill_blanks(port, {"protocol": "TCP"})
     for variable in container.get("env") or ():
@@ -152,6 +156,11 @@ def _default_projection(source: Object) -> None:
         fill_members(source["serviceAccountToken"], {"expirationSeconds": TOKEN_LIFE_S})
     for item in (source.get("downwardAPI") or {}).get("items") or ():
         _default_source(item)
+
+
+def _round_amounts(resources: Object) -> None:
+    for kind in ("limits", "requests"):
+        round_up_to_millis(resources.get(kind))
 
 
 def _requests_from_limits(owner: Object) -> None:

@@ -32,6 +32,7 @@ _OLD_VOLUMES = {
     "cephfs": "deprecated in v1.28, non-functional in v1.31+",
     "rbd": "deprecated in v1.28, non-functional in v1.31+",
 }
+_NULL_SELECTOR = "a null labelSelector results in matching no pod"
 _DNS_LABEL_BYTES = 63
 
 Template = Mapping[str, Any]
@@ -69,6 +70,23 @@ def _volumes(meta: Path, at: Path, pod: Template) -> Iterator[str]:
                 yield f"{place / name}: {text}"
         if (ephemeral := volume.get("emptyDir")) is not None and ephemeral.get("sizeLimit") and _is_fraction(ephemeral["sizeLimit"]):
             yield f"{place / 'emptyDir' / 'sizeLimit'}: {_fraction(ephemeral['sizeLimit'])}"
+
+
+def _spreading(meta: Path, at: Path, pod: Template) -> Iterator[str]:
+    for place, constraint in items(_spec(pod), "topologySpreadConstraints", at):
+        if constraint.get("labelSelector") is None:
+            yield f"{place / 'labelSelector'}: {_NULL_SELECTOR}"
+
+
+def _affinity(meta: Path, at: Path, pod: Template) -> Iterator[str]:
+    for name in ("podAffinity", "podAntiAffinity"):
+        terms, place = (_spec(pod).get("affinity") or {}).get(name), at / "affinity" / name
+        for each_place, term in items(terms, "requiredDuringSchedulingIgnoredDuringExecution", place):
+            if term.get("labelSelector") is None:
+                yield f"{each_place / 'labelSelector'}: {_NULL_SELECTOR}"
+        for each_place, term in items(terms, "preferredDuringSchedulingIgnoredDuringExecution", place):
+            if (term.get("podAffinityTerm") or {}).get("labelSelector") is None:
+                yield f"{each_place / 'podAffinityTerm' / 'labelSelector'}: {_NULL_SELECTOR}"
 
 
 def _host_aliases(meta: Path, at: Path, pod: Template) -> Iterator[str]:
@@ -161,4 +179,4 @@ def _name(meta: Path, at: Path, pod: Template) -> Iterator[str]:
         yield f"{meta / 'name'}: {text}: [{' '.join(problems)}]"
 
 
-_RULES: tuple[Rule, ...] = (_node_labels, _annotations, _volumes, _host_aliases, _pull_secrets, _containers, _grace, _name)
+_RULES: tuple[Rule, ...] = (_node_labels, _annotations, _affinity, _spreading, _volumes, _host_aliases, _pull_secrets, _containers, _grace, _name)

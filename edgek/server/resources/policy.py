@@ -15,6 +15,7 @@ from edgek.server.resources.validation.values import check_at_most_100_percent, 
 
 HIGHEST_USER_PRIORITY = 1_000_000_000
 SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
+_COUNTS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
 PREEMPTION_POLICIES = ("Never", "PreemptLowerPriority")
 
 
@@ -24,6 +25,10 @@ class PodDisruptionBudget(Resource):
 
     def __init__(self) -> None:
         super().__init__(kinds.POD_DISRUPTION_BUDGET)
+
+    def prepare_create(self, obj: Object) -> None:
+        super().prepare_create(obj)
+        obj["status"] = dict.fromkeys(_COUNTS, 0)
 
     def validate(self, obj: Object) -> Sequence[FieldError]:
         errors = Errors()
@@ -46,7 +51,7 @@ class PodDisruptionBudget(Resource):
             return self.validate(obj)
         errors = Errors()
         status = obj.get("status") or {}
-        for member in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
+        for member in _COUNTS:
             errors.non_negative(STATUS / member, status.get(member))
         return errors.found
 

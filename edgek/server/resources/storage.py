@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgek.host import wallclock
 from edgek.model import kinds, objects
 from edgek.model.objects import Object
-from edgek.server.resources.base import Resource
+from edgek.server.resources.base import Resource, keep_member
 from edgek.server.resources.pod_defaults import default_volume_source, fill_blanks, fill_members
 from edgek.server.resources.validation import names
 from edgek.server.resources.validation.claims import VOLUME_MODES, check_access_modes, check_claim_spec
@@ -63,8 +64,17 @@ class PersistentVolume(Resource):
         default_volume_source(spec)
 
     def prepare_create(self, obj: Object) -> None:
-        # The phase is the binder's to say.
-        obj["status"] = {}
+        created = objects.metadata(obj).get("creationTimestamp")
+        obj["status"] = {"phase": "Pending"} | ({"lastPhaseTransitionTime": created} if created else {})
+
+    def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
+        super().prepare_update(obj, old, subresource)
+        status, before = obj.setdefault("status", {}), old.get("status") or {}
+        if status.get("phase") != before.get("phase"):
+            if status.get("lastPhaseTransitionTime") in (None, before.get("lastPhaseTransitionTime")):
+                status["lastPhaseTransitionTime"] = wallclock.now_rfc3339()
+        elif "lastPhaseTransitionTime" not in status:
+            keep_member(status, before, "lastPhaseTransitionTime")
 
     def validate(self, obj: Object) -> Sequence[FieldError]:
         errors = Errors()

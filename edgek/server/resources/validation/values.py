@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgek.model.quantity import Quantity, QuantityError, parse
+from edgek.model.quantity import MILLI, Quantity, QuantityError, parse
 from edgek.server.resources.validation import names
 from edgek.server.resources.validation.fields import Errors, Path
 
@@ -20,6 +20,14 @@ def quantity(text: str | None) -> Quantity:
         return parse(str(text or "0"))
     except QuantityError:
         return Quantity(0)
+
+
+def round_up_to_millis(amounts: dict[str, str] | None) -> None:
+    """Upstream keeps no amount finer than a thousandth: ``1u`` becomes ``1m``, in place."""
+    for name, amount in (amounts or {}).items():
+        value = quantity(amount)
+        if value.nanos % MILLI and amounts is not None:
+            amounts[name] = str(Quantity(value.millis * MILLI, value.family))
 
 
 def check_positive_int_or_percent(errors: Errors, at: Path, value: int | str | None) -> None:
