@@ -21,6 +21,7 @@ from edgek.host import log
 from edgek.model import errors, objects
 from edgek.model.objects import Object
 
+AGAIN_LEAST_S = 0.01  # a controller that wants to look again at once must not keep the processor busy
 MISSING_QUIET_S = 0.05  # a NotFound is worth a line only when it comes again and again
 
 
@@ -151,4 +152,4 @@ async def _work(controller: Controller, queue: WorkQueue) -> None:
         else:
             queue.done(key)
             if again_s is not None:
-                queue.add_after(key, again_s)
+                queue.add_after(key, max(again_s, AGAIN_LEAST_S))

@@ -13,6 +13,7 @@ from edgek.server.controllers.endpoints import EndpointsController
 from edgek.server.controllers.endpointslice import EndpointSliceController
 from edgek.server.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from edgek.server.controllers.garbage import GarbageController
+from edgek.server.controllers.job import JobController
 from edgek.server.controllers.namespace import NamespaceController
 from edgek.server.controllers.nodecidr import NodeCidrController
 from edgek.server.controllers.nodelifecycle import NodeLifecycleController
@@ -22,6 +23,7 @@ from edgek.server.controllers.replicationcontroller import ReplicationController
 from edgek.server.controllers.rootca import RootCaController
 from edgek.server.controllers.serviceaccount import ServiceAccountController
 from edgek.server.controllers.tainteviction import TaintEvictionController
+from edgek.server.controllers.ttlafterfinished import TtlAfterFinishedController
 
 CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
     ServiceAccountController,
@@ -35,6 +37,8 @@ CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
     ReplicaSetController,
     ReplicationControllerController,
     DeploymentController,
+    JobController,
+    TtlAfterFinishedController,
     EndpointsController,
     EndpointSliceController,
     EndpointSliceMirroringController,

@@ -17,6 +17,7 @@ from edgek.model.objects import Object
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
 FINISHED = frozenset({"Succeeded", "Failed"})
 
 
@@ -105,6 +106,7 @@ class PodView:
     claims: tuple[str, ...]
     deletion_cost: int
     completion_index: int
+    index_failures: int
     finished_at: float
     exit_codes: tuple[tuple[str, int], ...]  # of containers that ended, by container
     conditions: tuple[tuple[str, str], ...]
@@ -173,6 +175,7 @@ def pod(obj: Object) -> PodView:
         claims=_claims(objects.name(obj), spec),
         deletion_cost=_number(objects.annotations(obj).get(DELETION_COST), 0),
         completion_index=_number(objects.annotations(obj).get(COMPLETION_INDEX), -1),
+        index_failures=_number(objects.annotations(obj).get(INDEX_FAILURES), 0),
         finished_at=max((stamp(how.get("finishedAt")) for _, how in ended if how), default=0.0),
         exit_codes=tuple((name, how.get("exitCode", 0)) for name, how in ended if how),
         conditions=tuple((type_, each.get("status", "")) for type_, each in conditions.items()),
@@ -188,6 +191,11 @@ def stamp(text: Any) -> float:
 def owner_index(view: PodView) -> tuple[str, ...]:
     """The uid of a pod's controller; for a pod without one, ``orphan/`` and its namespace."""
     return (view.owner_uid or f"orphan/{view.namespace}",)
+
+
+def job_index(view: PodView) -> tuple[str, ...]:
+    """The key of the Job that the pod's owner reference names, whatever its uid."""
+    return (f"{view.namespace}/{view.owner_name}",) if view.owner_kind == "Job" else ()
 
 
 def namespace_index(view: PodView) -> tuple[str, ...]:
