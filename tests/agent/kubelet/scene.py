@@ -142,4 +142,6 @@ async def node(folder: Path, *, before: Any = None) -> AsyncIterator[Node]:
 
 def fresh_kubelet(folder: Path, client: Client, runtime: FakeRuntime, mounter: FakeMounter) -> Kubelet:
     cgroups = Cgroups(folder / "cgroup")
-    return Kubelet(settings(folder), client, runtime, Recorder(client, "kubelet", "node-1"), MACHINE, mounter=mounter, cgroups=cgroups, files=InLine())
+    return Kubelet(
+        settings(folder), client, runtime, Recorder(client, "kubelet", "node-1"), MACHINE, mounter=mounter, cgroups=cgroups, files=InLine()
+    )
