@@ -6,6 +6,7 @@ from edgek.server.api.admission.base import AdmissionStep, Step
 from edgek.server.api.admission.certificates import CertificateRequests, CertificateSubjectRestriction
 from edgek.server.api.admission.create_permission import CreatePermission
 from edgek.server.api.admission.ingress_class import DefaultIngressClass
+from edgek.server.api.admission.limit_ranger import LimitRanger
 from edgek.server.api.admission.namespace_lifecycle import NamespaceLifecycle
 from edgek.server.api.admission.node_restriction import NodeRestriction
 from edgek.server.api.admission.priority import Priority
@@ -21,6 +22,7 @@ ADMISSION: tuple[type[Step], ...] = (
     NamespaceLifecycle,
     RbacEscalation,
     NodeRestriction,
+    LimitRanger,
     ServiceAccount,
     TaintNodesByCondition,
     Priority,
