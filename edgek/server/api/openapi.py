@@ -23,7 +23,9 @@ from edgek.server.api.openapi_paths import Operation, operations
 from edgek.server.api.routes import Registry
 
 KEPT_DOCUMENTS = 4  # compressed, 10 to 100 KB each: what one run of kubectl asks for several times
-V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# Clients ask with an "@", which no media type may have; the answer has a dot instead, as upstream's has.
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+V2_PROTOBUF_ASKED = (V2_PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
 _JSON = "application/json"
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
@@ -86,7 +88,7 @@ class OpenApi:
 
     def _v2(self, headers: Mapping[str, str]) -> Response:
         accept = headers.get("accept", "")
-        wants_protobuf = any(media == V2_PROTOBUF for media, _ in negotiation.clauses(accept))
+        wants_protobuf = any(media in V2_PROTOBUF_ASKED for media, _ in negotiation.clauses(accept))
         kinds = sorted(self._registry.all(), key=lambda kind: (kind.group, kind.version, kind.plural))
         hash_ = self._hash(kinds)
         if wants_protobuf:

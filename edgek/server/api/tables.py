@@ -80,6 +80,7 @@ PRINTERS: Mapping[Kind, Printer] = {
     kinds.PRIORITY_LEVEL_CONFIGURATION: cluster.priority_level,
 }
 
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _PLAIN_COLUMNS = (("Name", "string", "name", 0), ("Age", "date", "", 0))
 
 
@@ -118,7 +119,17 @@ def _row(kind: Kind, obj: Object, include_object: str, now: datetime) -> dict[st
     if include_object == "Object":
         row["object"] = {**obj, "kind": kind.name, "apiVersion": kind.api_version}
     elif include_object == "Metadata":
-        row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj.get("metadata") or {}}
+        row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": _shown_metadata(kind, obj)}
     else:
         row["object"] = None
     return row
+
+
+def _shown_metadata(kind: Kind, obj: Object) -> dict[str, Any]:
+    """Tables are made of upstream's internal objects, where the generation of a DaemonSet's template is no annotation."""
+    metadata: dict[str, Any] = obj.get("metadata") or {}
+    if kind is not kinds.DAEMON_SET or _TEMPLATE_GENERATION not in (metadata.get("annotations") or {}):
+        return metadata
+    annotations = {name: value for name, value in metadata["annotations"].items() if name != _TEMPLATE_GENERATION}
+    rest = {name: value for name, value in metadata.items() if name != "annotations"}
+    return {**rest, "annotations": annotations} if annotations else rest
