@@ -1,0 +1,114 @@
+"""Programs for nftables, made of elements: the whole table, or the difference that a change makes. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from edgek.agent.proxy.rules import CHAIN, MASQUERADE, TABLE, Element
+
+BATCH = 500  # elements in one command: the parser is slower with longer lists
+AFFINITY_MOST = 65535  # clients remembered
+
+_PLACE = "ip daddr . meta l4proto . th dport"
+_PORT = "meta l4proto . th dport"
+_TARGET = "ip daddr . tcp dport"
+_SLOT = "numgen random mod 65536"
+
+# name: what it is
+MAPS: dict[str, str] = {
+    "services": "map services { type ipv4_addr . inet_proto . inet_service : verdict; }",
+    "node_ports": "map node_ports { type inet_proto . inet_service : verdict; }",
+    "endpoints": f"map endpoints {{ typeof {_PLACE} . {_SLOT} : {_TARGET}; }}",
+    "node_endpoints": f"map node_endpoints {{ typeof {_PORT} . {_SLOT} : {_TARGET}; }}",
+    "affine_endpoints": f"map affine_endpoints {{ typeof {_PLACE} . meta mark : {_TARGET}; }}",
+    "affine_node_endpoints": f"map affine_node_endpoints {{ typeof {_PORT} . meta mark : {_TARGET}; }}",
+    "host_ports": f"map host_ports {{ typeof {_PORT} : {_TARGET}; }}",
+    "address_host_ports": f"map address_host_ports {{ typeof {_PLACE} : {_TARGET}; }}",
+    "no_endpoints": "set no_endpoints { type ipv4_addr . inet_proto . inet_service; }",
+    "no_node_endpoints": "set no_node_endpoints { type inet_proto . inet_service; }",
+    "hairpin": "set hairpin { type ipv4_addr . ipv4_addr; }",
+}
+
+_MEMORY = f"size {AFFINITY_MOST}; flags dynamic,timeout; timeout 3h;"
+
+# Refusing needs filter chains: address translation cannot reject. The first rule of ``guard`` is for nodes whose pods' interfaces may carry
+# loopback addresses (host ports on 127.0.0.1): nobody else may use that.
+_STATIC = f"""
+map affinity {{ typeof ip saddr . {_PLACE} : meta mark; {_MEMORY} }}
+map node_affinity {{ typeof ip saddr . {_PORT} : meta mark; {_MEMORY} }}
+chain local {{
+    ip daddr != 127.0.0.0/8 {_PORT} vmap @node_ports;
+    dnat ip to {_PLACE} map @address_host_ports;
+    dnat ip to {_PORT} map @host_ports;
+}}
+chain dispatch {{
+    {_PLACE} vmap @services;
+    fib daddr type local jump local;
+}}
+chain refuse {{
+    {_PLACE} @no_endpoints meta l4proto tcp reject with tcp reset;
+    {_PLACE} @no_endpoints reject;
+    fib daddr type local {_PORT} @no_node_endpoints meta l4proto tcp reject with tcp reset;
+    fib daddr type local {_PORT} @no_node_endpoints reject;
+}}
+chain guard {{ type filter hook prerouting priority raw; policy accept; iifname != "lo" ip daddr 127.0.0.0/8 drop; }}
+chain refuse-input {{ type filter hook input priority filter; policy accept; ct state new jump refuse; }}
+chain refuse-forward {{ type filter hook forward priority filter; policy accept; ct state new jump refuse; }}
+chain refuse-output {{ type filter hook output priority filter; policy accept; ct state new jump refuse; }}
+chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump dispatch; }}
+chain output {{ type nat hook output priority -100; policy accept; jump dispatch; }}
+chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    meta mark & {MASQUERADE:#x} == {MASQUERADE:#x} masquerade fully-random;
+    ct mark & {MASQUERADE:#x} == {MASQUERADE:#x} masquerade fully-random;
+    ip saddr . ip daddr @hairpin ct status dnat masquerade fully-random;
+    ip saddr 127.0.0.0/8 ct status dnat masquerade fully-random;
+    ip saddr CLUSTER ip daddr != {{ CLUSTER, 224.0.0.0/4 }} masquerade fully-random;
+}}
+"""
+
+
+def whole(elements: Iterable[Element], cluster_cidr: str) -> str:
+    """Replace our table, whatever it held, by one with these elements: one transaction."""
+    found = _by_map(elements)
+    chains = "\n".join(f"chain {name} {{ {body} }}" for name, body in found.pop(CHAIN, []))
+    # Chains before the maps that jump to them: a verdict names a chain that must be there.
+    declared = "\n".join((*MAPS.values(), _STATIC.replace("CLUSTER", cluster_cidr), chains))
+    return f"table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n{declared}\n}}\n" + "".join(_added(found))
+
+
+def difference(removed: Iterable[Element], added: Iterable[Element]) -> str:
+    """Take some elements away and put others there: one transaction. A changed value is both."""
+    gone, new = _by_map(removed), _by_map(added)
+    old_chains, new_chains = gone.pop(CHAIN, []), new.pop(CHAIN, [])
+    lines = [f"add chain {TABLE} {name} {{ {body} }}\n" for name, body in new_chains]
+    for name, entries in gone.items():
+        lines += [f"delete element {TABLE} {name} {{ {keys} }}\n" for keys in _joined(key for key, _ in entries)]
+    lines += _added(new)
+    lines += [f"delete chain {TABLE} {name}\n" for name, _ in old_chains]
+    return "".join(lines)
+
+
+def nothing() -> str:
+    """Take the table away, if it is there."""
+    return f"table {TABLE}\ndelete table {TABLE}\n"
+
+
+def _by_map(elements: Iterable[Element]) -> dict[str, list[tuple[str, str]]]:
+    found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, key, value in elements:
+        found[name].append((key, value))
+    return found
+
+
+def _added(by_map: dict[str, list[tuple[str, str]]]) -> Iterator[str]:
+    for name, entries in by_map.items():
+        for listed in _joined(f"{key} : {value}" if value else key for key, value in entries):
+            yield f"add element {TABLE} {name} {{ {listed} }}\n"
+
+
+def _joined(items: Iterable[str]) -> Iterator[str]:
+    listed = list(items)
+    for start in range(0, len(listed), BATCH):
+        yield ", ".join(listed[start : start + BATCH])

@@ -1,0 +1,198 @@
+"""The parts of a server in their order. What a part leaves for those after it stands in the attributes of ``Server``.
+
+Imports of parts stand where they are used, so that a server without a node loads nothing of one.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Iterator
+
+import trio
+
+from edgek.client.client import Client
+from edgek.client.events import Recorder
+from edgek.client.informer import Informers
+from edgek.config import Config
+from edgek.host import addresses, files, log, tls
+from edgek.host.service import Service
+from edgek.model import credentials
+from edgek.model.errors import UsageError
+from edgek.server import pki
+from edgek.server.api.app import Api
+from edgek.server.api.default_objects import Settings
+from edgek.server.api.identity import AUTHENTICATED_GROUP, User
+from edgek.server.pki import Keys
+from edgek.server.store.backend import Backend
+
+CERTIFICATE_CHECK_S = 12 * 3600.0  # certificates are renewed months before they end: twice a day is often
+
+CONTROLLERS_USER = User("system:kube-controller-manager", groups=(AUTHENTICATED_GROUP,))
+SCHEDULER_USER = User("system:kube-scheduler", groups=(AUTHENTICATED_GROUP,))
+
+
+class Server:
+    """The parts of a server. Attributes are there once the service that makes them has started."""
+
+    backend: Backend
+    api: Api
+    keys: Keys
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.node_ip = config.node_ip or addresses.primary()
+        self.advertised = config.advertise_address or (config.bind_address if config.bind_address not in ("0.0.0.0", "127.0.0.1") else self.node_ip)
+
+    def services(self) -> Iterator[Service]:
+        config = self.config
+        yield Service("store", self.run_store)
+        yield Service("api", self.run_api)
+        yield Service("certificates", self.run_certificates)
+        if not config.disable_controller_manager:
+            yield Service("controllers", self.run_controllers)
+        if not config.disable_scheduler:
+            yield Service("scheduler", self.run_scheduler)
+        if not config.disable_agent:
+            from edgek.roles.agent import Agent
+
+            yield from Agent(self).services()
+
+    def client(self, user: User, agent_name: str) -> Client:
+        """The API for a part of this process, as that user."""
+        from edgek.server.api.local import LocalTransport
+
+        return Client(LocalTransport(self.api, user), agent_name)
+
+    async def run_store(self, *, task_status: trio.TaskStatus[None]) -> None:
+        from edgek.server.store.sqlite import SqliteBackend
+
+        files.make_private(self.config.server_dir)
+        files.make_private(self.config.database.parent)
+        async with SqliteBackend.open(self.config.database) as self.backend:
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def run_api(self, *, task_status: trio.TaskStatus[None]) -> None:
+        from edgek.server.api import assembly, bootstrap
+        from edgek.server.api.authn import Authenticator, read_token_file
+        from edgek.server.api.authz import Authorizer
+        from edgek.server.api.tokens import ServiceAccountTokens
+
+        config = self.config
+        self.keys = pki.open_keys(config.pki_dir, self._names())
+        pki.open_token(config.token_file, self.keys, config.token)
+        issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
+        tokens = ServiceAccountTokens(self.backend, self.keys.service_account_key, issuer=issuer)
+        authenticator = Authenticator(
+            tokens=tokens,
+            static_tokens=read_token_file(config.token_auth_file) if config.token_auth_file else {},
+            client_ca=self.keys.client_ca.certificate,
+            front_proxy_ca=self.keys.front_proxy_ca.certificate,
+            anonymous=config.anonymous_auth,
+        )
+        first, last = config.service_node_port_range
+        self.api = assembly.assemble(
+            self.backend,
+            authenticator=authenticator,
+            authorizer=Authorizer(self.backend),
+            tokens=tokens,
+            service_cidr=config.service_cidr,
+            node_ports=range(first, last + 1),
+        )
+        await bootstrap.ensure_defaults(self.client(bootstrap.USER, "edgek-apiserver"), self._defaults(), agents=True)
+        self._context = tls.server_context(self.keys.serving_file, self.keys.client_authorities.decode())
+        with _listener(config.bind_address, config.https_listen_port) as listener:
+            self._write_kubeconfig()
+            log.info("serving", address=f"https://{self.advertised}:{config.https_listen_port}", kubeconfig=config.write_kubeconfig)
+            await assembly.serve(self.api, [listener], self._context, task_status=task_status)
+
+    async def run_certificates(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Renew while running: a box that stays up for years must not go dark."""
+        task_status.started()
+        while True:
+            await trio.sleep(CERTIFICATE_CHECK_S)
+            before = self.keys.serving
+            self.keys = pki.open_keys(self.config.pki_dir, self._names())
+            if self.keys.serving != before:
+                tls.reload(self._context, self.keys.serving_file)
+                self._write_kubeconfig()
+                log.info("certificates renewed")
+
+    async def run_controllers(self, *, task_status: trio.TaskStatus[None]) -> None:
+        from edgek.client import reconcile
+        from edgek.client.reconcile import Cluster
+        from edgek.server.controllers import CONTROLLERS
+
+        client = self.client(CONTROLLERS_USER, "kube-controller-manager")
+        recorder = Recorder(client, "controllermanager")
+        settings = reconcile.Settings(
+            root_ca=self.keys.server_ca.certificate.decode(), pod_cidr=self.config.cluster_cidr, local_path=str(self.config.storage_dir)
+        )
+        cluster = Cluster(client, Informers(client), recorder, settings)
+        controllers = [make(cluster) for make in CONTROLLERS]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(recorder.run)
+            for controller in controllers:
+                nursery.start_soon(reconcile.run, controller)
+            await nursery.start(cluster.informers.run)
+            task_status.started()
+
+    async def run_scheduler(self, *, task_status: trio.TaskStatus[None]) -> None:
+        from edgek.server.scheduler.loop import Scheduler
+
+        client = self.client(SCHEDULER_USER, "kube-scheduler")
+        informers, recorder = Informers(client), Recorder(client, "default-scheduler")
+        scheduler = Scheduler(client, informers, recorder)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(recorder.run)
+            nursery.start_soon(informers.run)
+            await nursery.start(scheduler.run)
+            task_status.started()
+
+    def _names(self) -> list[str]:
+        """Everything by which the API may be called."""
+        config = self.config
+        service_ip = str(ipaddress.ip_network(config.service_cidr)[1])
+        inside = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{config.cluster_domain}"]
+        outside = ["localhost", "127.0.0.1", config.node_name, self.node_ip, self.advertised, *config.tls_san]
+        bound = [config.bind_address] if config.bind_address != "0.0.0.0" else []
+        return list(dict.fromkeys([*inside, service_ip, *outside, *bound]))
+
+    def _defaults(self) -> Settings:
+        config = self.config
+        return Settings(
+            service_cidr=config.service_cidr,
+            advertise_address=self.advertised,
+            port=config.https_listen_port,
+            client_ca=self.keys.client_ca.certificate,
+            front_proxy_ca=self.keys.front_proxy_ca.certificate,
+            cluster_dns="" if config.disable_controller_manager else config.cluster_dns,
+            local_storage=not config.disable_controller_manager,
+        )
+
+    def _write_kubeconfig(self) -> None:
+        config = self.config
+        host = "127.0.0.1" if config.bind_address in ("0.0.0.0", "127.0.0.1") else config.bind_address
+        text = credentials.kubeconfig(
+            f"https://{host}:{config.https_listen_port}", self.keys.server_ca.certificate, self.keys.admin.certificate, self.keys.admin.key
+        )
+        path = config.write_kubeconfig
+        try:
+            if not path.exists() or path.read_text() != text:
+                files.write_atomically(path, text, config.write_kubeconfig_mode)
+        except OSError as exc:
+            raise UsageError(f"--write-kubeconfig {path} cannot be written: {exc.strerror}; name another place") from exc
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+    except OSError as exc:
+        listener.close()
+        hint = "stop what listens there (`ss -ltnp` shows it) or use --https-listen-port" if exc.errno == errno.EADDRINUSE else "see --bind-address"
+        raise UsageError(f"the API cannot listen on {address}:{port}: {exc.strerror}; {hint}") from None
+    return listener
