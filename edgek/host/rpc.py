@@ -148,6 +148,11 @@ class Stream:
         self._closed = True
         self._call.cancel()
 
+    @property
+    def cut_off(self) -> bool:
+        """It ended with an error, though what came before may still be read."""
+        return self._failure is not None
+
     def _pump(self) -> None:
         """In a thread of its own, until the call is over."""
         import grpc

@@ -99,7 +99,7 @@ def write_certs(registries: Registries, folder: Path) -> None:
             files.write_atomically(path, content, mode=0o600)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.iterdir():
-        if stale.name not in wanted:
+        if stale.is_dir() and stale.name not in wanted:
             shutil.rmtree(stale)
 
 
