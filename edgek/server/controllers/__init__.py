@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgek.client.reconcile import Cluster, Controller
+from edgek.server.controllers.daemonset import DaemonSetController
 from edgek.server.controllers.deployment import DeploymentController
 from edgek.server.controllers.endpoints import EndpointsController
 from edgek.server.controllers.endpointslice import EndpointSliceController
@@ -37,6 +38,7 @@ CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
     ReplicaSetController,
     ReplicationControllerController,
     DeploymentController,
+    DaemonSetController,
     JobController,
     TtlAfterFinishedController,
     EndpointsController,

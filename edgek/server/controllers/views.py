@@ -91,6 +91,7 @@ class PodView:
     created: float
     deleting_at: float
     node: str
+    target_node: str  # the node it is bound to, or the only one that its affinity allows
     phase: str
     reason: str
     ready: bool
@@ -160,6 +161,7 @@ def pod(obj: Object) -> PodView:
         created=stamp(objects.metadata(obj).get("creationTimestamp")),
         deleting_at=stamp(objects.metadata(obj).get("deletionTimestamp")),
         node=spec.get("nodeName") or "",
+        target_node=spec.get("nodeName") or _only_node(spec),
         phase=status.get("phase") or "Pending",
         reason=status.get("reason") or "",
         ready=ready.get("status") == "True",
@@ -208,6 +210,16 @@ def finished_index(view: PodView) -> tuple[str, ...]:
 
 def node_index(view: PodView) -> tuple[str, ...]:
     return (view.node,)
+
+
+def _only_node(spec: Object) -> str:
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    for term in required.get("nodeSelectorTerms") or ():
+        for field in term.get("matchFields") or ():
+            if field.get("key") == "metadata.name" and field.get("operator") == "In" and len(field.get("values") or ()) == 1:
+                return str(field["values"][0])
+    return ""
 
 
 def _ports(spec: Object) -> tuple[ContainerPort, ...]:
