@@ -30,6 +30,7 @@ from edgek.server.store.backend import Backend
 CERTIFICATE_CHECK_S = 12 * 3600.0  # certificates are renewed months before they end: twice a day is often
 
 CONTROLLERS_USER = User("system:kube-controller-manager", groups=(AUTHENTICATED_GROUP,))
+ACCOUNT_GROUPS = ("system:serviceaccounts", "system:serviceaccounts:kube-system", AUTHENTICATED_GROUP)
 SCHEDULER_USER = User("system:kube-scheduler", groups=(AUTHENTICATED_GROUP,))
 
 
@@ -124,19 +125,19 @@ class Server:
         from edgek.client import reconcile
         from edgek.client.reconcile import Cluster
         from edgek.server.controllers import CONTROLLERS
+        from edgek.server.controllers.accounts import account_of
 
-        client = self.client(CONTROLLERS_USER, "kube-controller-manager")
-        recorder = Recorder(client, "controllermanager")
+        shared = self.client(CONTROLLERS_USER, "kube-controller-manager")
+        informers, recorder = Informers(shared), Recorder(shared, "controllermanager")
         settings = reconcile.Settings(
             root_ca=self.keys.server_ca.certificate.decode(), pod_cidr=self.config.cluster_cidr, local_path=str(self.config.storage_dir)
         )
-        cluster = Cluster(client, Informers(client), recorder, settings)
-        controllers = [make(cluster) for make in CONTROLLERS]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)
-            for controller in controllers:
-                nursery.start_soon(reconcile.run, controller)
-            await nursery.start(cluster.informers.run)
+            for make in CONTROLLERS:
+                own = self.client(User(account_of(make.name), groups=ACCOUNT_GROUPS), f"kube-controller-manager/{make.name}")
+                nursery.start_soon(reconcile.run, make(Cluster(own, informers, recorder, settings)))
+            await nursery.start(informers.run)
             task_status.started()
 
     async def run_scheduler(self, *, task_status: trio.TaskStatus[None]) -> None:
