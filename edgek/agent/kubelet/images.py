@@ -6,7 +6,7 @@ import base64
 import binascii
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -53,6 +53,7 @@ class Images:
         self._locks: dict[str, trio.Lock] = {}
         self._pulls = trio.CapacityLimiter(PULLS_AT_ONCE)
         self._back_offs: dict[tuple[str, str], _BackOff] = {}
+        self.changed: Callable[[], None] = lambda: None  # called after a pull
         self.last_used: dict[str, float] = {}  # by image id, for the collection of unused images
 
     async def ensure(self, pod: Object, container: Object) -> Image:
@@ -103,6 +104,7 @@ class Images:
             self._recorder.warning(kinds.POD, pod, "Failed", "Error: ErrImagePull", field_path=path)
             raise PullFailed("ErrImagePull", str(exc), wallclock.now() + 1) from None
         self._back_offs.pop(key, None)
+        self.changed()
         took_s, waited_s = trio.current_time() - began, wallclock.now() - now
         text = (
             f'Successfully pulled image "{reference}" in {_took(took_s)} ({_took(waited_s)} including waiting). Image size: {image.size_bytes} bytes.'

@@ -6,7 +6,7 @@ containers, when a probe changes its mind, and when a time has come that its pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 import trio
@@ -67,6 +67,7 @@ class Kubelet:
         self.machine = machine
         self.workers: dict[str, PodWorker] = {}
         self.offer: Callable[[], admission.NodeOffer] = lambda: admission.NodeOffer({}, {}, settings.max_pods)
+        self.manifests: Callable[[], Iterable[Object]] = lambda: ()  # static pods that must be known before strangers are removed
         self.observer = Observer(runtime)
         self.prober = Prober(runtime, recorder, self._wake)
         self.references = References(client, self._refresh)
@@ -84,23 +85,29 @@ class Kubelet:
         self._tools = Tools(self.observer, performer, self.prober, self.publisher, recorder, self._admit, settings.node_ips)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Started once every pod that belongs here has a worker, and every one that does not is being removed."""
+        """Started once workers can run. Pods of the API follow as soon as it answers; those of ``manifests`` do not wait for that."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for part in (self.prober.run, self.references.run, self.publisher.run):
                 await nursery.start(part)
             nursery.start_soon(self._hear_events)
             found = await self._pods_of_runtime()
+            for pod in self.manifests():
+                await self.put_static(pod)
             nursery.start_soon(self.services.run)
             nursery.start_soon(self.pods.run)
-            await self.pods.synced.wait()
-            await self.services.synced.wait()
-            self.pods.add_handler(self._on_pod)
-            for uid in found - self.workers.keys():
-                log.info("pod is not known any more, removing it", uid=uid)
-                self._start(uid, None)
-            self.volumes.leftovers(self.workers.__contains__)
+            nursery.start_soon(self._join_api, found)
             task_status.started()
+
+    async def _join_api(self, found: set[str]) -> None:
+        """Once it is known which pods belong here: run them, and remove all others that were ``found`` in the runtime or on the disk."""
+        await self.pods.synced.wait()
+        await self.services.synced.wait()
+        self.pods.add_handler(self._on_pod)
+        for uid in found - self.workers.keys():
+            log.info("pod is not known any more, removing it", uid=uid)
+            self._start(uid, None)
+        self.volumes.leftovers(self.workers.__contains__)
 
     # Which pods there are.
 
@@ -145,14 +152,23 @@ class Kubelet:
 
     # Pods from manifests.
 
-    def put_static(self, pod: Object) -> None:
-        """A manifest is there, with its uid and annotations already set by ``static.py``."""
+    async def put_static(self, pod: Object) -> None:
+        """A manifest is there, with its uid and annotations already set by ``static.py``. Waits until a former one of that name is gone."""
         uid = objects.uid(pod)
-        if uid not in self.statics:
-            mirror = next((m for m in self.pods.items.values() if _mirrors(m) == uid), None)
-            self.statics[uid] = _Static(pod, mirror)
-            self._start(uid, pod)
-            self._ask_for_mirror(uid)
+        while (former := self.find(objects.namespace(pod), objects.name(pod))) or (former := self._ending(pod)):
+            if former.uid == uid:
+                break
+            await former.looked.wait()
+        if uid in self.statics:
+            return
+        self.statics[uid] = _Static(pod, next((m for m in self.pods.items.values() if _mirrors(m) == uid), None))
+        self._start(uid, pod)
+        self._ask_for_mirror(uid)
+
+    def _ending(self, pod: Object) -> PodWorker | None:
+        """A worker of a pod with this name that is on its way out."""
+        key = objects.key(pod)
+        return next((w for w in self.workers.values() if w.gone and w.pod is not None and objects.key(w.pod) == key), None)
 
     def drop_static(self, uid: str) -> None:
         """Its manifest is gone."""

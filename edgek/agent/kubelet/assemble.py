@@ -1,0 +1,50 @@
+"""A node's kubelet put together, for ``roles.py``: what to run, in which order, and the door to hand to the API server."""
+
+from __future__ import annotations
+
+import functools
+
+import attrs
+
+from edgek.agent.kubelet import static
+from edgek.agent.kubelet.housekeeping import Housekeeping
+from edgek.agent.kubelet.loop import Kubelet
+from edgek.agent.kubelet.machine import Machine
+from edgek.agent.kubelet.serve import Door
+from edgek.agent.kubelet.settings import KubeletSettings
+from edgek.agent.node import NodeKeeper
+from edgek.agent.runtime.runtime import Runtime
+from edgek.client.client import Client
+from edgek.client.events import Recorder
+from edgek.host.mount import Kernel
+from edgek.host.service import Service
+
+
+@attrs.frozen
+class NodeParts:
+    """``services`` in the order in which they start; the recorder is run by whoever made it."""
+
+    kubelet: Kubelet
+    keeper: NodeKeeper
+    door: Door
+    services: tuple[Service, ...]
+
+
+def assemble(settings: KubeletSettings, client: Client, runtime: Runtime, recorder: Recorder) -> NodeParts:
+    """Touches the machine: makes the kubelet's folder, and lets mounts below it be seen by containers that ask for that. Raises OSError."""
+    settings.kubelet_dir.mkdir(parents=True, exist_ok=True)
+    kernel = Kernel()
+    kernel.make_shared(settings.kubelet_dir)
+    machine = Machine.read(settings.kubelet_dir)
+    kubelet = Kubelet(settings, client, runtime, recorder, machine, mounter=kernel)
+    housekeeping = Housekeeping(kubelet)
+    keeper = NodeKeeper(settings, client, runtime, recorder, machine, pressures=housekeeping.pressures, beats=(housekeeping.beat,))
+    kubelet.offer = keeper.offer
+    kubelet.manifests = lambda: static.read_all(settings.manifests_dir, settings.node_name).values()
+    kubelet.images.changed = keeper.images_changed
+    services = (
+        Service("node", keeper.run),
+        Service("kubelet", kubelet.run),
+        Service("static pods", functools.partial(static.run, kubelet)),
+    )
+    return NodeParts(kubelet, keeper, Door(kubelet), services)
