@@ -44,8 +44,9 @@ class Discovery:
         document = self._document(parts)
         if document is None:
             return None
-        want = negotiation.wanted(accept, False)
-        return _answer(negotiation.encode(document, want.media), want.media, if_none_match)
+        media = negotiation.wanted(accept, False).media
+        media = media if media == "application/yaml" else "application/json"
+        return _answer(negotiation.encode(document, media), media, if_none_match)
 
     def _document(self, parts: Sequence[str]) -> dict[str, Any] | None:
         match parts:

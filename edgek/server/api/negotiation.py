@@ -1,7 +1,7 @@
 """Which shape of an answer a client asks for: the Accept header, its transforms, ``pretty``, gzip.
 
-Answers are JSON or YAML, and may be turned into a Table or into metadata alone. Protobuf is accepted from clients but never answered: every
-client that asks for it takes JSON as well.
+Answers are JSON or YAML, and may be turned into a Table or into metadata alone. Protobuf is answered only to those who take nothing else: whoever
+names JSON beside it, as all common clients do, gets stored bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import orjson
 
 from edgek.client.transport import Request, Response
 from edgek.model import errors
+from edgek.server.api import protobufanswer
 from edgek.server.api.responses import JSON, YAML, Parts
 
 Shape = Literal["", "Table", "PartialObjectMetadata"]
@@ -35,7 +36,7 @@ _SHAPES: Mapping[str, Shape] = {
 
 @attrs.frozen
 class Wanted:
-    """``media`` is JSON or YAML."""
+    """``media`` is JSON, YAML or PROTOBUF."""
 
     media: str
     shape: Shape = ""
@@ -64,10 +65,16 @@ def wanted(accept: str, tables: bool = True) -> Wanted:
             continue
         if found == "Table" and media == PROTOBUF:
             continue
-        return Wanted(YAML if media == YAML else JSON, found)
+        return Wanted(_media(media, accept, found), found)
     if not known:
         raise errors.NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {OFFERED}")
     raise errors.NotAcceptable(f"only the following media types are accepted: {OFFERED}")
+
+
+def _media(media: str, accept: str, shape: Shape) -> str:
+    if media == PROTOBUF and not shape and not any(other == JSON or other in _WILD for other, _ in clauses(accept)):
+        return PROTOBUF
+    return YAML if media == YAML else JSON
 
 
 def clauses(accept: str) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -115,6 +122,8 @@ def dressed(answer: Response | Parts, request: Request, want: Wanted) -> Respons
     """The same answer as YAML or indented where the client asks for it. ``answer`` holds JSON."""
     if want.media == YAML:
         return _replaced(answer, _yaml(orjson.loads(joined(answer))), YAML)
+    if want.media == PROTOBUF and (sealed := protobufanswer.sealed(orjson.loads(joined(answer)))) is not None:
+        return _replaced(answer, sealed, PROTOBUF)
     if wants_pretty(request):
         return _replaced(answer, orjson.dumps(orjson.loads(joined(answer)), option=orjson.OPT_INDENT_2) + b"\n", JSON)
     return answer
