@@ -9,6 +9,7 @@ from edgek.server.api.admission.ingress_class import DefaultIngressClass
 from edgek.server.api.admission.limit_ranger import LimitRanger
 from edgek.server.api.admission.namespace_lifecycle import NamespaceLifecycle
 from edgek.server.api.admission.node_restriction import NodeRestriction
+from edgek.server.api.admission.pod_security import PodSecurity
 from edgek.server.api.admission.priority import Priority
 from edgek.server.api.admission.rbac_escalation import RbacEscalation
 from edgek.server.api.admission.runtime_class import RuntimeClass
@@ -25,6 +26,7 @@ ADMISSION: tuple[type[Step], ...] = (
     LimitRanger,
     ServiceAccount,
     TaintNodesByCondition,
+    PodSecurity,
     Priority,
     DefaultTolerationSeconds,
     DefaultStorageClass,
