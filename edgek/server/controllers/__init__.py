@@ -10,6 +10,7 @@ from collections.abc import Callable
 from edgek.client.reconcile import Cluster, Controller
 from edgek.server.controllers.daemonset import DaemonSetController
 from edgek.server.controllers.deployment import DeploymentController
+from edgek.server.controllers.disruption import DisruptionController
 from edgek.server.controllers.endpoints import EndpointsController
 from edgek.server.controllers.endpointslice import EndpointSliceController
 from edgek.server.controllers.endpointslicemirroring import EndpointSliceMirroringController
@@ -40,6 +41,7 @@ CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
     DeploymentController,
     DaemonSetController,
     JobController,
+    DisruptionController,
     TtlAfterFinishedController,
     EndpointsController,
     EndpointSliceController,
