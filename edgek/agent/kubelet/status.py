@@ -204,10 +204,13 @@ def _conditions(pod: Object, seen: Seen, around: Circumstances, found: Object) -
         ("ContainersReady", ready),
         ("PodScheduled", (True, "", "")),
     ]
+    if around.verdict and around.verdict.reason == "Evicted":
+        wanted.append(("DisruptionTarget", (True, "TerminationByKubelet", around.verdict.message)))
     before = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or ()}
     generation = (pod.get("metadata") or {}).get("generation")
     ours = [_condition(type_, *value, before.get(type_), around.now, generation) for type_, value in wanted]
-    return [*ours, *(c for type_, c in before.items() if type_ not in OURS)]
+    said = {c["type"] for c in ours}
+    return [*ours, *(c for type_, c in before.items() if type_ not in said)]
 
 
 def _condition(type_: str, value: bool, reason: str, message: str, before: Object | None, now: float, generation: int | None) -> Object:

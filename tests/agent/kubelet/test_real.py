@@ -53,7 +53,7 @@ class Here:
 
     async def until_gone(self, name: str = "web") -> None:
         with trio.fail_after(WAIT_S):
-            while self.api.one(kinds.POD, name) is not None or self.kubelet.workers:  # noqa: ASYNC110 - the world outside has no trio.Event
+            while self.api.one(kinds.POD, name) is not None or self.kubelet.workers:
                 await trio.sleep(0.02)
 
     async def exec(self, *command: str, container: str = "main", stdin: bytes = b"") -> tuple[int, bytes]:
@@ -99,7 +99,7 @@ async def _here(folder: Path) -> AsyncIterator[Here]:
         for found in api.all(kinds.POD):
             await client.delete(kinds.POD, found["metadata"]["name"], "default", grace_s=0)
         with trio.move_on_after(WAIT_S):
-            while kubelet.workers:  # noqa: ASYNC110 - as above
+            while kubelet.workers:
                 await trio.sleep(0.05)
         nursery.cancel_scope.cancel()
 
@@ -170,7 +170,7 @@ async def test_a_pod_with_volumes_runs_and_leaves_nothing(here: Here, folder: Pa
 
     await here.client.patch(kinds.CONFIG_MAP, "cm", {"data": {"greeting": "good day"}}, "default")
     with trio.fail_after(5):
-        while (await here.exec("cat", "/cm/greeting"))[1] != b"good day":  # noqa: ASYNC110 - as above
+        while (await here.exec("cat", "/cm/greeting"))[1] != b"good day":
             await trio.sleep(0.02)
     assert (await here.exec("cat", "/one/greeting"))[1] == b"hello"  # a subPath stays as it was mounted
 
@@ -248,7 +248,7 @@ async def test_a_new_kubelet_adopts_what_runs(here: Here) -> None:
     )
     await here.nursery.start(again.run)
     with trio.fail_after(WAIT_S):
-        while not (again.workers and all(w.seen.alive for w in again.workers.values())):  # noqa: ASYNC110 - as above
+        while not (again.workers and all(w.seen.alive for w in again.workers.values())):
             await trio.sleep(0.02)
     assert (await here.until(is_ready))["status"] == shown["status"]
 
