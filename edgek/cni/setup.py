@@ -13,6 +13,7 @@ import orjson
 
 from edgek.cni.network import LOOPBACK_INDEX
 from edgek.host import files, netlink, process
+from edgek.model.errors import EdgekError
 
 NETWORK_NAME = "edgek"
 SOCKET_VARIABLE = "EDGEK_CNI_SOCK"
@@ -28,7 +29,7 @@ _HERE = Path(__file__).parent
 _PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3")
 
 
-class NoShim(Exception):
+class NoShim(EdgekError):
     """Neither a built shim, nor a compiler, nor a system Python to run the script."""
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -21,6 +21,7 @@ from edgek.agent.runtime import containerd_config, pause
 from edgek.agent.runtime.cri import CriRuntime
 from edgek.agent.runtime.runtime import RuntimeGone
 from edgek.host import files, log, process, watch
+from edgek.model.errors import EdgekError
 
 READY_S = 60.0  # a slow card after a power cut: bolt checks its files
 STOP_S = 10.0  # between TERM and KILL
@@ -30,7 +31,7 @@ LOG_BYTES = 8 << 20  # of containerd.log; one former file is kept beside it
 VERSION_TIMEOUT_S = 20.0
 
 
-class CannotRun(Exception):
+class CannotRun(EdgekError):
     """There is no containerd, or it does not come up. The message says what to do."""
 
 
@@ -102,6 +103,11 @@ async def installed_version(child: Child) -> tuple[int, int]:
     if found is None:
         raise CannotRun(f"{child.program} --version says {done.stdout!r}: which version is that?")
     return int(found[1]), int(found[2])
+
+
+def installed(programs: Sequence[str]) -> dict[str, Path]:
+    """Those of these programs that are on this machine, by name."""
+    return {name: Path(found) for name in programs if (found := shutil.which(name))}
 
 
 async def _adopt(child: Child, config: str) -> _Alive | None:

@@ -17,14 +17,15 @@ import attrs
 
 from edgek.agent.runtime.reference import normalized
 from edgek.agent.runtime.runtime import RegistryAuth
-from edgek.host import files
+from edgek.host import files, log
+from edgek.model.errors import UsageError
 
 DEFAULT_HOST = "_default"  # containerd's name for "every other registry"; registries.yaml writes "*"
 DOCKER_HUB = "docker.io"
 _UPSTREAMS = {DOCKER_HUB: "https://registry-1.docker.io"}
 
 
-class BadRegistries(ValueError):
+class BadRegistries(UsageError):
     """The file says something that cannot be meant."""
 
 
@@ -63,14 +64,38 @@ class Registries:
         return tuple(host.auth for name in asked if (host := self.hosts.get(name)) is not None and host.auth is not None)
 
 
+class Source:
+    """The file as it is now: asked at each pull, read when it has changed. A mistake made while we run leaves the former in force."""
+
+    def __init__(self, file: Path, certs_dir: Path) -> None:
+        """Raises BadRegistries."""
+        self._file, self._certs_dir = file, certs_dir
+        self._stamp = _stamp(file)
+        self._current = load(file)
+        write_certs(self._current, certs_dir)
+
+    def __call__(self) -> Registries:
+        stamp = _stamp(self._file)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._current = load(self._file)
+                write_certs(self._current, self._certs_dir)
+            except BadRegistries as error:
+                log.error("registries not changed", why=error)
+        return self._current
+
+
 def load(file: Path) -> Registries:
     """An empty one when there is no file. Raises BadRegistries."""
-    import yaml
-
     try:
-        content = yaml.safe_load(file.read_text())
+        text = file.read_text()
     except FileNotFoundError:
         return Registries()
+    import yaml  # loaded only where there is something to read
+
+    try:
+        content = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadRegistries(f"{file} is not YAML: {error}") from error
     try:
@@ -175,6 +200,14 @@ def _known(value: Mapping[str, Any], where: str, names: set[str]) -> None:
 
 def _url(endpoint: str) -> str:
     return endpoint if "://" in endpoint else f"https://{endpoint}"
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _server_host(registry: str) -> str:
