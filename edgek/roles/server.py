@@ -58,7 +58,7 @@ class Server:
         if not config.disable_agent:
             from edgek.roles.agent import Agent
 
-            yield from Agent(self).services()
+            yield from Agent(config, self.node_ip, lambda name: self.client(self._node_user(), name)).services()
 
     def client(self, user: User, agent_name: str) -> Client:
         """The API for a part of this process, as that user."""
@@ -151,6 +151,9 @@ class Server:
             nursery.start_soon(informers.run)
             await nursery.start(scheduler.run)
             task_status.started()
+
+    def _node_user(self) -> User:
+        return User(f"system:node:{self.config.node_name}", groups=("system:nodes", AUTHENTICATED_GROUP))
 
     def _names(self) -> list[str]:
         """Everything by which the API may be called."""
