@@ -57,6 +57,13 @@ def test_what_rests_on_a_failed_change_is_not_written(disk: Disk) -> None:
     assert names(disk) == [("a", 2)]
 
 
+def test_an_update_that_rests_on_a_failed_update_is_not_written(disk: Disk) -> None:
+    disk.write([Change(2, 2, row(2, "a", 2))])
+    outcome = disk.write([Change(2, 3, row(2, "a", 3), replaces=1), Change(2, 4, row(2, "a", 4), replaces=3)])
+    assert sorted(outcome.failed) == [0, 1]
+    assert names(disk) == [("a", 2)]
+
+
 def test_riders_that_cannot_be_written_leave_their_change_alone(disk: Disk) -> None:
     disk.write([Change(2, 2, row(2, "a", 2))])
     outcome = disk.write([Change(4, 4, row(4, "b", 4), riders={3: row(3, "a", 3)}), Change(5, 5, row(5, "c", 5), riders={2: None})])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import trio
 import trio.testing
 
 from edgek.model import errors
-from edgek.server.store.backend import Event
-from edgek.server.store.disk import BLOCK
+from edgek.server.store.backend import Event, Record
+from edgek.server.store.disk import BLOCK, Change, Loaded, Outcome
 from edgek.server.store.sqlite import RIDE_EVERY_S, SqliteBackend
 from tests.server.store.drafts import draft, fresh_file, key, said
 
@@ -243,6 +243,45 @@ async def test_what_rests_on_a_write_that_fails_fails_with_it(tmp_path: Path) ->
         assert store.revision == first.revision
 
 
+async def test_a_volatile_write_that_rests_on_a_failed_one_fails_with_it() -> None:
+    """No revision could be reserved for the first; by the time of the second the disk works again."""
+    store, handed = by_hand()
+    refused: list[str] = []
+
+    async def write(call: Callable[[], Awaitable[Record]]) -> None:
+        try:
+            await call()
+        except errors.ServiceUnavailable as error:
+            refused.append(error.message)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write, lambda: store.create(key("node", resource=LEASES), draft()))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(write, lambda: store.update(key("node", resource=LEASES), draft(), expected=2))
+        await trio.testing.wait_all_tasks_blocked()
+        store._settle(handed[:1], Outcome(1, {0: errors.ServiceUnavailable("no room")}))
+        store._settle(handed[1:], Outcome(100))
+    assert refused == ["no room"] * 2
+    assert store.list(LEASES).records == []
+    assert store.revision == 1
+
+
+async def test_riders_that_were_left_behind_are_written_at_the_end() -> None:
+    store, handed = by_hand()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.create, key("node", resource=LEASES), draft("kept"))
+        await trio.testing.wait_all_tasks_blocked()
+        store._settle(handed, Outcome(100))
+        handed.clear()
+        nursery.start_soon(store.create, key("web"), draft())
+        await trio.testing.wait_all_tasks_blocked()
+        assert list(handed[0].riders) == [2]
+        store._settle(handed, Outcome(100, stranded=[0]))
+    last = store._last()
+    assert last is not None
+    assert list(last.riders) == [2]
+
+
 async def test_too_many_waiting_writes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgek.server.store.sqlite.MAX_WAITING", 3)
     refused: list[errors.TooManyRequests] = []
@@ -269,6 +308,14 @@ async def test_the_log_is_moved_into_the_file_and_does_not_grow_for_ever(tmp_pat
         for _ in range(300):
             pod = await store.update(pod.key, draft("y" * 3000), expected=pod.revision)
         assert path.with_name("state.db-wal").stat().st_size < 300_000
+
+
+def by_hand() -> tuple[SqliteBackend, list[Change]]:
+    """A store whose disk is the test: what it hands over, to be settled as the test likes."""
+    store = SqliteBackend(Path("state.db"), Loaded((), 1))
+    handed: list[Change] = []
+    store._hand_over = handed.append
+    return store, handed
 
 
 async def fill(store: SqliteBackend) -> None:
