@@ -1,0 +1,123 @@
+"""The whole way of a request, for those whose rights are decided here: nodes, service accounts, anybody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgek.client.client import Client
+from edgek.client.transport import Request
+from edgek.host import pki
+from edgek.model import errors, kinds
+from edgek.server.api.assembly import assemble
+from edgek.server.api.authn import Authenticator
+from edgek.server.api.authz import Authorizer
+from edgek.server.api.bootstrap import USER, ensure_defaults
+from edgek.server.api.default_objects import Settings
+from edgek.server.api.identity import User
+from edgek.server.api.local import LocalTransport
+from edgek.server.api.tokens import ServiceAccountTokens
+from edgek.server.store.memory import MemoryBackend
+
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+SETTINGS = Settings("10.43.0.0/16", "192.0.2.7", 6443, b"client-ca", b"proxy-ca", cluster_dns="10.43.0.10", local_storage=True)
+NODE = User("system:node:n1", groups=("system:nodes", "system:authenticated"))
+POD = {"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i", "envFrom": [{"secretRef": {"name": "s"}}]}]}}
+
+
+class Cluster:
+    def __init__(self) -> None:
+        self.backend = MemoryBackend()
+        self.tokens = ServiceAccountTokens(self.backend, pki.make_signing_key(), issuer=ISSUER)
+        self.authenticator = Authenticator(tokens=self.tokens)
+        self.api = assemble(self.backend, authenticator=self.authenticator, authorizer=Authorizer(self.backend), tokens=self.tokens)
+        self.admin = self.client(USER)
+
+    def client(self, user: User) -> Client:
+        return Client(LocalTransport(self.api, user))
+
+
+@pytest.fixture
+async def cluster() -> Cluster:
+    cluster = Cluster()
+    await ensure_defaults(cluster.admin, SETTINGS, agents=True)
+    await cluster.admin.create(kinds.SERVICE_ACCOUNT, {"metadata": {"name": "default"}}, "default")
+    return cluster
+
+
+async def test_the_second_start_of_a_real_server_writes_nothing(cluster: Cluster) -> None:
+    before = cluster.backend.revision
+    assert await ensure_defaults(cluster.admin, SETTINGS, agents=True) == 0
+    assert cluster.backend.revision == before + 0
+
+
+async def test_the_dns_service_holds_its_address(cluster: Cluster) -> None:
+    service = await cluster.admin.get(kinds.SERVICE, "kube-dns", "kube-system")
+    assert service["spec"]["clusterIP"] == "10.43.0.10"
+
+
+async def test_a_node_can_do_its_work(cluster: Cluster) -> None:
+    node = cluster.client(NODE)
+    made = await node.create(kinds.NODE, {"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}}})
+    assert made["spec"]["taints"] == [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    await node.patch(kinds.NODE, "n1", ready, subresource="status")
+    await node.create(kinds.LEASE, {"metadata": {"name": "n1"}, "spec": {"holderIdentity": "n1"}}, "kube-node-lease")
+    for kind in (kinds.NODE, kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.NAMESPACE):
+        await node.list(kind)
+    await cluster.admin.create(kinds.SECRET, {"metadata": {"name": "s"}}, "default")
+    pod = await cluster.admin.create(kinds.POD, POD, "default")
+    assert len((await node.list(kinds.POD, fields="spec.nodeName=n1")).items) == 1
+    assert (await node.get(kinds.SECRET, "s", "default"))["metadata"]["name"] == "s"
+    assert len((await node.list(kinds.SECRET, "default", fields="metadata.name=s")).items) == 1
+    await node.patch(kinds.POD, "p", {"status": {"phase": "Running"}}, "default", subresource="status")
+    bound = {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": pod["metadata"]["uid"]}
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"boundObjectRef": bound, "expirationSeconds": 3607}}
+    token = await node.create(kinds.SERVICE_ACCOUNT, request, "default", name="default", subresource="token")
+    user = cluster.authenticator.authenticate({"authorization": f"Bearer {token['status']['token']}"})
+    assert user is not None
+    assert user.name == "system:serviceaccount:default:default"
+    await node.delete(kinds.POD, "p", "default", grace_s=0)
+    with pytest.raises(errors.Unauthorized):
+        cluster.authenticator.authenticate({"authorization": f"Bearer {token['status']['token']}"})
+
+
+async def test_a_node_cannot_do_more(cluster: Cluster) -> None:
+    node = cluster.client(NODE)
+    await cluster.admin.create(kinds.SECRET, {"metadata": {"name": "s"}}, "default")
+    await cluster.admin.create(kinds.NODE, {"metadata": {"name": "n2"}})
+    await cluster.admin.create(kinds.POD, {**POD, "spec": {**POD["spec"], "nodeName": "n2"}}, "default")  # type: ignore[dict-item]
+    unbound: dict[str, Any] = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    refused = [
+        lambda: node.get(kinds.SECRET, "s", "default"),
+        lambda: node.list(kinds.SECRET),
+        lambda: node.list(kinds.POD),
+        lambda: node.patch(kinds.NODE, "n2", {"metadata": {"labels": {"a": "b"}}}),
+        lambda: node.patch(kinds.POD, "p", {"status": {"phase": "Failed"}}, "default", subresource="status"),
+        lambda: node.delete(kinds.POD, "p", "default"),
+        lambda: node.create(kinds.SERVICE_ACCOUNT, unbound, "default", name="default", subresource="token"),
+        lambda: node.create(kinds.LEASE, {"metadata": {"name": "n2"}}, "kube-node-lease"),
+        lambda: node.create(
+            kinds.POD, {"metadata": {"name": "q"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}}, "default"
+        ),
+    ]
+    for attempt in refused:
+        with pytest.raises(errors.Forbidden):
+            await attempt()
+
+
+async def test_a_node_gets_a_token_only_for_its_pod(cluster: Cluster) -> None:
+    node = cluster.client(NODE)
+    await cluster.admin.create(kinds.SECRET, {"metadata": {"name": "s"}}, "default")
+    await cluster.admin.create(kinds.POD, POD, "default")
+    unbound: dict[str, Any] = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    with pytest.raises(errors.Forbidden, match="not bound to a pod"):
+        await node.create(kinds.SERVICE_ACCOUNT, unbound, "default", name="default", subresource="token")
+
+
+async def test_without_credentials_nothing_is_answered_but_401(cluster: Cluster) -> None:
+    from edgek.server.api.http import Peer
+
+    answer = await cluster.api.handle(Request("GET", "/api/v1/pods"), Peer("", None))
+    assert getattr(answer, "status", None) == 401
