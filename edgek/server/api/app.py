@@ -52,6 +52,8 @@ DEPRECATED: Mapping[tuple[str, str], str] = {
 }
 OBJECT_VERBS = frozenset({"get", "update", "patch", "delete"})  # their paths name an object, those of the others none
 
+TAKEOVERS = frozenset({"exec", "attach", "portforward"})
+
 # What logs, exec, port-forward and proxies do, by subresource: given by who can reach nodes.
 Connector = Callable[[Call], Awaitable[Answer]]
 
@@ -192,6 +194,9 @@ class Api:
             raise errors.NotFound(responses.NOT_FOUND)
         if call.verb not in below.verbs:
             raise errors.MethodNotAllowed(responses.METHOD_NOT_ALLOWED)
+        if call.verb == "get" and call.subresource in TAKEOVERS:  # a WebSocket opens with GET, and does what POST does
+            asked = _attributes(call.request, call.user, call.route, "create", call.kind)
+            self._authorize(asked)
         connect = self._connectors.get(call.subresource)
         if connect is not None:
             return await connect(call)

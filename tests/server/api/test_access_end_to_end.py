@@ -121,3 +121,14 @@ async def test_without_credentials_nothing_is_answered_but_401(cluster: Cluster)
 
     answer = await cluster.api.handle(Request("GET", "/api/v1/pods"), Peer("", None))
     assert getattr(answer, "status", None) == 401
+
+
+async def test_who_may_only_look_cannot_run_a_command_by_websocket(cluster: Cluster) -> None:
+    rules = [{"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get"]}]
+    await cluster.admin.create(kinds.ROLE, {"metadata": {"name": "r"}, "rules": rules}, "default")
+    role_ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
+    subjects = [{"kind": "User", "name": "alice", "apiGroup": "rbac.authorization.k8s.io"}]
+    await cluster.admin.create(kinds.ROLE_BINDING, {"metadata": {"name": "b"}, "roleRef": role_ref, "subjects": subjects}, "default")
+    answer = await cluster.api.handle_as(Request("GET", "/api/v1/namespaces/default/pods/p/exec"), User("alice"))
+    assert getattr(answer, "status", None) == 403
+    assert b'cannot create resource \\"pods/exec\\"' in getattr(answer, "body", b"")
