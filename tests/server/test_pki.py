@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import trio
@@ -71,3 +73,22 @@ def test_the_join_token_stays_until_another_is_wanted(tmp_path: Path) -> None:
     assert pki.open_token(tmp_path / "token", keys, "mine").secret == "mine"
     assert pki.open_token(tmp_path / "token", keys).secret == "mine"
     assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_restart_does_not_load_cryptography(tmp_path: Path) -> None:
+    pki.open_keys(tmp_path, ["localhost"])
+    script = (
+        "import pathlib, sys, trio\n"
+        "from edgek.server import pki\n"
+        "from edgek.server.api.authn import Authenticator\n"
+        "from edgek.server.api.tokens import ServiceAccountTokens\n"
+        "from edgek.server.store.memory import MemoryBackend\n"
+        f"keys = pki.open_keys(pathlib.Path({str(tmp_path)!r}), ['localhost'])\n"
+        "async def main():\n"
+        "    tokens = ServiceAccountTokens(MemoryBackend(), keys.service_account_key, issuer='x')\n"
+        "    Authenticator(tokens=tokens, client_ca=keys.client_ca.certificate, front_proxy_ca=keys.front_proxy_ca.certificate)\n"
+        "trio.run(main)\n"
+        "print('cryptography' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
