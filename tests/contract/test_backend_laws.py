@@ -23,7 +23,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from edgek.model import errors, kinds
 from edgek.server.store.backend import Event, Key, Record
 from edgek.server.store.memory import MemoryBackend
-from edgek.server.store.readable import Readable
 from edgek.server.store.sqlite import SqliteBackend
 from tests.server.store.drafts import draft, fresh_file, key, said
 
@@ -85,7 +84,7 @@ class StoreLaws(RuleBasedStateMachine):
 
     def start(self) -> None:
         self.stack = AsyncExitStack()
-        self.store: Readable = self.loop.call(self._open)
+        self.store: MemoryBackend | SqliteBackend = self.loop.call(self._open)
         self.first = self.store.revision
         self.begin = max(self.begin, self.first)
         self.watches.clear()
@@ -191,8 +190,9 @@ class StoreLaws(RuleBasedStateMachine):
         return sorted((*place, say) for place, say in there.items())
 
     async def _write(self, where: Key, say: str, expected: int, deletes: bool) -> Record:
-        write = self.store.delete if deletes else self.store.update
-        return await write(where, draft(say), expected=expected)
+        if deletes:
+            return await self.store.delete(where, draft(say), expected=expected)
+        return await self.store.update(where, draft(say), expected=expected)
 
     async def _race(self, say: str, wheres: list[Key]) -> list[tuple[str, Record]]:
         done: list[tuple[str, Record]] = []

@@ -42,11 +42,14 @@ async def test_rest_is_called_when_nothing_waits() -> None:
     token = trio.lowlevel.current_trio_token()
     worked: list[int] = []
 
+    def work(batch: list[int]) -> None:
+        worked.extend(batch)
+
     def rest() -> None:
         assert worked
         token.run_sync_soon(rested.set)
 
-    async with open_batches("test", worked.extend, lambda batch, none: None, limit=10, rest=rest) as hand_over:
+    async with open_batches("test", work, lambda batch, none: None, limit=10, rest=rest) as hand_over:
         hand_over(1)
         await rested.wait()
 

@@ -9,18 +9,14 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-import sys
-import zlib
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import attrs
-import orjson
 
 from edgek.model import errors
-from edgek.server.store.backend import Key, Record
-from edgek.server.store.record import NOTHING
+from edgek.server.store.rows import DELETE, INSERT, SELECT, UPDATE, UPSERT, Damaged, Reader, Row, state, whole
 from edgek.server.store.schema import VERSION
 
 # Revisions. They are promised in blocks of this size, so that handing one out rarely writes: a lease every ten seconds takes eleven days for one.
@@ -33,23 +29,6 @@ CHECKPOINT_AT_LAST = 2048
 PAGE_BYTES = 4096
 # A page image and its frame header in the log, and now and then a page of the index.
 LOG_BYTES_PER_CHANGE = 2 * PAGE_BYTES
-
-INSERT = "INSERT INTO objects (id, resource, namespace, name, uid, revision, labels, fields, body, sum) VALUES (?,?,?,?,?,?,?,?,?,?)"
-UPSERT = (
-    INSERT
-    + " ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, revision = excluded.revision, labels = excluded.labels,"
-    + " fields = excluded.fields, body = excluded.body, sum = excluded.sum"
-)
-UPDATE = "UPDATE objects SET uid = ?, revision = ?, labels = ?, fields = ?, body = ?, sum = ? WHERE id = ? AND revision = ?"
-DELETE = "DELETE FROM objects WHERE id = ? AND revision = ?"
-SELECT = "SELECT id, resource, namespace, name, uid, revision, labels, fields, body, sum FROM objects"
-
-
-@attrs.frozen(eq=False)
-class Row(Record):
-    """A record that knows its row: the revision of its creation."""
-
-    id: int
 
 
 @attrs.frozen(eq=False)
@@ -89,10 +68,6 @@ class Loaded:
     reserved: int
 
 
-class Damaged(Exception):
-    """The file cannot be read whole: ``salvage.py`` knows what to do."""
-
-
 class OutdatedSchema(Exception):
     """The file is new, or of an older edgek."""
 
@@ -130,7 +105,7 @@ class Disk:
 
     def load(self) -> Loaded:
         """Every row, checked against its sum. This reads each page once, so it is the check of the file as well. Raises Damaged."""
-        read = _Reader().row
+        read = Reader().row
         try:
             # The cursor is closed whatever happens: an open one would keep the file open beyond ``close``, while a salvage replaces it.
             with closing(self._db.execute(SELECT + " ORDER BY resource, namespace, name")) as cursor:
@@ -194,16 +169,16 @@ class Disk:
         if row is None:
             done = self._db.execute(DELETE, (change.id, change.replaces))
         elif change.replaces:
-            done = self._db.execute(UPDATE, (*_state(row), change.id, change.replaces))
+            done = self._db.execute(UPDATE, (*state(row), change.id, change.replaces))
         else:
-            done = self._db.execute(INSERT, _whole(row))
+            done = self._db.execute(INSERT, whole(row))
         if done.rowcount != 1:
             raise sqlite3.IntegrityError("a write that this one rested on was not written")
 
     def _carry(self, change: Change) -> None:
         removed = [(id_,) for id_, row in change.riders.items() if row is None]
         self._db.executemany("DELETE FROM objects WHERE id = ?", removed)  # first: a name may have been given anew
-        self._db.executemany(UPSERT, [_whole(row) for row in change.riders.values() if row])
+        self._db.executemany(UPSERT, [whole(row) for row in change.riders.values() if row])
 
     def _reserve(self, last: Change) -> int:
         """The block is topped up with any batch once half of it is gone, so that volatile writes seldom need a batch of their own."""
@@ -236,13 +211,6 @@ def lock(path: Path) -> int:
     return descriptor
 
 
-def checksum(columns: Sequence[object], body: object) -> int:
-    """CRC-32 over all columns before ``sum``. Raises TypeError for a body that was never written here."""
-    if not isinstance(body, bytes):
-        raise TypeError(f"the body is {type(body).__name__}")
-    return zlib.crc32(body, zlib.crc32("\0".join(map(str, columns)).encode()))
-
-
 def write_error(path: Path, error: sqlite3.Error) -> errors.ServiceUnavailable:
     """What the caller of a write is told when the disk would not have it: the file, and the way out."""
     name = getattr(error, "sqlite_errorname", "")
@@ -264,44 +232,6 @@ def _open_error(path: Path, error: sqlite3.Error) -> Exception:
     if name == "SQLITE_NOTADB":
         return errors.UsageError(f"{path} is no readable database: put a backup in its place, or move it away to begin with an empty cluster")
     return errors.UsageError(f"cannot open {path}: {error}; look at the folder's owner and at the disk")
-
-
-def _state(row: Row) -> tuple[str, int, str, str, bytes, int]:
-    """The columns that an update replaces."""
-    labels, fields = _text(row.labels), _text(row.fields)
-    key = row.key
-    sum_ = checksum((row.id, key.resource, key.namespace, key.name, row.uid, row.revision, labels, fields), row.body)
-    return row.uid, row.revision, labels, fields, row.body, sum_
-
-
-def _whole(row: Row) -> tuple[object, ...]:
-    key = row.key
-    return row.id, key.resource, key.namespace, key.name, *_state(row)
-
-
-def _text(values: Mapping[str, str]) -> str:
-    return orjson.dumps(dict(values)).decode() if values else "{}"
-
-
-class _Reader:
-    """Makes rows of columns. Equal labels and fields, and equal words in fields, become the same object: a third of what a Pod costs."""
-
-    def __init__(self) -> None:
-        self._mappings: dict[str, Mapping[str, str]] = {"{}": NOTHING}
-
-    def row(self, values: tuple[int, str, str, str, str, int, str, str, bytes, int]) -> Row:
-        """Raises Damaged when the columns are not what was written."""
-        id_, resource, namespace, name, uid, revision, labels, fields, body, sum_ = values
-        if checksum(values[:-2], body) != sum_:
-            raise Damaged(f"{resource} {namespace}/{name} is not what was written")
-        key = Key(sys.intern(resource), sys.intern(namespace), name)
-        return Row(key, uid, revision, body, self._mapping(labels), self._mapping(fields), id_)
-
-    def _mapping(self, text: str) -> Mapping[str, str]:
-        found = self._mappings.get(text)
-        if found is None:
-            found = self._mappings[text] = {sys.intern(name): sys.intern(value) for name, value in orjson.loads(text).items()}
-        return found
 
 
 def _log_bytes(change: Change) -> int:

@@ -11,7 +11,8 @@ from edgek.host import files, log, process
 from edgek.host.worker import Worker
 from edgek.model import errors
 from edgek.server.store import salvage, schema
-from edgek.server.store.disk import Damaged, Disk, Loaded, OutdatedSchema, lock
+from edgek.server.store.disk import Disk, Loaded, OutdatedSchema, lock
+from edgek.server.store.rows import Damaged
 
 # Seconds. A migration or a salvage reads and writes the whole file, on an SD card.
 MEND_TIMEOUT_S = 600.0

@@ -17,13 +17,14 @@ import attrs
 import orjson
 
 from edgek.server.store import carve
-from edgek.server.store.disk import BLOCK, INSERT, SELECT, checksum
+from edgek.server.store.disk import BLOCK
+from edgek.server.store.rows import INSERT, SELECT, checksum
 
 # Revisions to leap over when the counter itself is lost: more than could be handed out, and harmless in 63 bits.
 LEAP = 1 << 40
 # The files of a database: itself, its log, and the log's index.
 SUFFIXES = ("", "-wal", "-shm")
-# Of the table of objects, in the order of ``disk.SELECT``.
+# Of the table of objects, in the order of ``rows.SELECT``.
 COLUMNS = 10
 
 Values = tuple[object, ...]

@@ -25,7 +25,7 @@ def first(db: Database) -> None:
     """One row per object, replaced at each write: no log, no tombstones, nothing to compact.
 
     ``id`` is the revision of the object's creation, so new rows go to the end and an update touches one page. The one index serves inspection
-    and names what a damaged page held. ``sum`` is ``disk.checksum``: SQLite notices a broken page's structure, never its content.
+    and names what a damaged page held. ``sum`` is ``rows.checksum``: SQLite notices a broken page's structure, never its content.
     """
     columns = {"id": int, "resource": str, "namespace": str, "name": str, "uid": str, "revision": int}
     columns |= {"labels": str, "fields": str, "body": bytes, "sum": int}

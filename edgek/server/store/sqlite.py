@@ -22,9 +22,10 @@ from edgek.host.worker import Worker, open_batches
 from edgek.model import errors, kinds
 from edgek.server.store import opening, refusal
 from edgek.server.store.backend import Draft, Event, EventType, Key, Record
-from edgek.server.store.disk import Change, Loaded, Outcome, Row
+from edgek.server.store.disk import Change, Loaded, Outcome
 from edgek.server.store.readable import Readable
 from edgek.server.store.record import lasting, write_down
+from edgek.server.store.rows import Row
 
 # Changes in one transaction. 64 callers fill a quarter of it; beyond 256 the callers at its head only wait longer.
 BATCH = 256

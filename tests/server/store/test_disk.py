@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgek.model import errors
-from edgek.server.store.disk import BLOCK, Change, Damaged, Disk, OutdatedSchema, Row
+from edgek.server.store.disk import BLOCK, Change, Disk, OutdatedSchema
+from edgek.server.store.rows import Damaged, Row
 from tests.server.store.drafts import fresh_file, key
 
 
