@@ -41,7 +41,8 @@ def child_in(folder: Path) -> containerd.Child:
         root=folder / "root", state=folder / "state", socket=folder / "containerd.sock", cni_bin=folder / "cni/bin", cni_conf=folder / "cni/net.d",
         certs_dir=folder / "certs.d", pause_image=pause.REFERENCE, restrict_oom_score_adj=not containerd_config.may_lower_oom_scores(status),
     )  # fmt: skip
-    return containerd.Child(settings, folder / "etc", folder / "run", environment={setup.SOCKET_VARIABLE: str(folder / "cni.sock")})
+    program = os.environ.get("EDGEK_TEST_CONTAINERD", "containerd")  # another one than the distribution's
+    return containerd.Child(settings, folder / "etc", folder / "run", program, environment={setup.SOCKET_VARIABLE: str(folder / "cni.sock")})
 
 
 @contextlib.asynccontextmanager

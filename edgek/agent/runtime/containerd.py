@@ -105,6 +105,13 @@ async def installed_version(child: Child) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def _environment(child: Child) -> dict[str, str]:
+    """Ours, with the folder of its program first on the PATH: it must find its own shim there, not that of another containerd."""
+    beside = str(Path(child.program).parent) if os.path.isabs(child.program) else ""
+    path = os.pathsep.join(filter(None, (beside, os.environ.get("PATH", os.defpath))))
+    return {**os.environ, "PATH": path, **child.environment}
+
+
 def installed(programs: Sequence[str]) -> dict[str, Path]:
     """Those of these programs that are on this machine, by name."""
     return {name: Path(found) for name in programs if (found := shutil.which(name))}
@@ -133,7 +140,7 @@ async def _start(child: Child, config: str) -> _Alive:
     child.log_file.touch()
     _shorten(child.log_file)
     argv = [*child.prefix, child.program, "--config", str(child.config_file)]
-    started = process.start_detached(argv, child.log_file, {**os.environ, **child.environment})
+    started = process.start_detached(argv, child.log_file, _environment(child))
     alive = _Alive(started.pid, os.pidfd_open(started.pid))
     files.write_atomically(child.pid_file, f"{alive.pid} {_start_time(alive.pid)} {_digest(config)}\n")
     with trio.move_on_after(READY_S):
