@@ -76,15 +76,20 @@ class Authenticator:
         audiences = tuple(audiences) or self._tokens.audiences
         static = self._static.get(token)
         if static is not None:
-            return _for(static, self._tokens.audiences, audiences, INVALID_TOKEN)
-        if token.count(".") != 2:
+            user, good_for = static, self._tokens.audiences
+        elif token.count(".") != 2:
             raise Unauthorized(INVALID_TOKEN)
-        try:
-            known = self._tokens.verify(token)
-        except BadToken as error:
-            raise Unauthorized(f"[{INVALID_TOKEN}, {error}]") from error
-        wrong = f"token audiences {quoted_list(known.audiences)} is invalid for the target audiences {quoted_list(audiences)}"
-        return _for(known.user, known.audiences, audiences, f"[{INVALID_TOKEN}, {wrong}]")
+        else:
+            try:
+                known = self._tokens.verify(token)
+            except BadToken as error:
+                raise Unauthorized(f"[{INVALID_TOKEN}, {error}]") from error
+            user, good_for = known.user, known.audiences
+        both = tuple(audience for audience in audiences if audience in good_for)
+        if not both:
+            wrong = f"token audiences {quoted_list(good_for)} is invalid for the target audiences {quoted_list(audiences)}"
+            raise Unauthorized(INVALID_TOKEN if static else f"[{INVALID_TOKEN}, {wrong}]")
+        return Authenticated(with_group(user, AUTHENTICATED_GROUP), both)
 
     def _by_certificate(self, headers: Mapping[str, str], certificate: bytes) -> User | None:
         found = self._certificates.get(certificate)
@@ -129,13 +134,6 @@ def extras(headers: Mapping[str, str], prefix: str) -> dict[str, tuple[str, ...]
     from urllib.parse import unquote
 
     return {unquote(name.removeprefix(prefix)).lower(): values(headers, name) for name in headers if name.startswith(prefix)}
-
-
-def _for(user: User, good_for: Sequence[str], wanted: Sequence[str], otherwise: str) -> Authenticated:
-    both = tuple(audience for audience in wanted if audience in good_for)
-    if not both:
-        raise Unauthorized(otherwise)
-    return Authenticated(with_group(user, AUTHENTICATED_GROUP), both)
 
 
 def _subject(pem: bytes) -> bytes | None:
