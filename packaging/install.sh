@@ -83,7 +83,6 @@ install_edgek() {
     $PREFIX/venv/bin/pip install -q --disable-pip-version-check --no-warn-script-location --upgrade "$@" "$source"
     rm -rf "$source"
     trap - EXIT
-    "$CHECKOUT/packaging/build-shim.sh" $PREFIX/cni-shim || say 'No compiler for the CNI shim: a script will do its work, a little slower'
     cp "$CHECKOUT/packaging/uninstall.sh" "$CHECKOUT/packaging/supervise.sh" $PREFIX/
     chmod +x $PREFIX/*.sh
     ln -sf $PREFIX/venv/bin/edgek $BIN_DIR/edgek
@@ -115,7 +114,6 @@ LimitNOFILE=1048576
 LimitNPROC=infinity
 TasksMax=infinity
 OOMScoreAdjust=-999
-Environment=EDGEK_CNI_SHIM=$PREFIX/cni-shim
 
 [Install]
 WantedBy=multi-user.target
@@ -136,7 +134,6 @@ output_log=$LOG
 error_log=$LOG
 respawn_delay=2
 respawn_max=0
-export EDGEK_CNI_SHIM=$PREFIX/cni-shim
 depend() { after firewall net; }
 RC_FILE
     chmod +x $RC
@@ -146,7 +143,7 @@ RC_FILE
 
 start_supervised() {
     $PREFIX/supervise.sh stop
-    EDGEK_CNI_SHIM=$PREFIX/cni-shim $PREFIX/supervise.sh start $BIN_DIR/edgek server "$@"
+    $PREFIX/supervise.sh start $BIN_DIR/edgek server "$@"
 }
 
 start() {

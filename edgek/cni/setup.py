@@ -20,6 +20,7 @@ SOCKET_VARIABLE = "EDGEK_CNI_SOCK"
 PLUGIN_NAMES = ("edgek", "loopback")  # containerd asks for a loopback plugin of its own accord
 SYSCTLS = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
 DEFAULT_MTU = 1500
+LABEL = "lo:edgek"  # of our addresses on lo: the uninstaller, and whoever wonders, knows them by it
 COMPILERS = ("musl-gcc", "gcc", "cc")
 FLAGS = ("-Os", "-static", "-s")  # 13 KB with musl, 700 KB with glibc
 COMPILE_S = 60.0
@@ -54,7 +55,7 @@ def set_sysctls(root: Path = Path("/proc/sys")) -> None:
 def add_gateway(address: IPv4Address) -> None:
     """The node's address towards its pods, on ``lo``: it stays when every cable is out. Blocks."""
     with netlink.open_socket() as host:
-        host.run(netlink.add_address(LOOPBACK_INDEX, address, 32))
+        host.run(netlink.add_address(LOOPBACK_INDEX, address, 32, LABEL))
 
 
 def remove_gateway(address: IPv4Address) -> None:

@@ -199,9 +199,10 @@ def delete_link(name: str) -> Request:
     return Request(_DELETE_LINK, 0, _LINK.pack(0, 0, 0, 0, 0) + _text(3, name), f"delete link {name}")
 
 
-def add_address(index: int, address: Address, prefix: int) -> Request:
-    """Success also when it is there."""
+def add_address(index: int, address: Address, prefix: int, label: str = "") -> Request:
+    """Success also when it is there. ``label`` (IPv4 only) says whose it is: it begins with the link's name, a colon follows."""
     body = _ADDRESS.pack(_family(address), prefix, 0, _SCOPE_UNIVERSE, index) + _raw(2, address.packed) + _raw(1, address.packed)
+    body += _text(3, label) if label else b""
     return Request(_NEW_ADDRESS, _CREATE | _REPLACE, body, f"add address {address}/{prefix} to link {index}")
 
 

@@ -158,10 +158,11 @@ def _resolv_conf() -> Path:
 def _hold_service_addresses(dns_address: str, service_cidr: str, node_ip: str) -> None:
     """The DNS address is this node's own; all others have a way out even where there is no default route. Blocks."""
     from edgek.cni.network import LOOPBACK_INDEX
+    from edgek.cni.setup import LABEL
     from edgek.host import netlink
 
     with netlink.open_socket() as host:
-        host.run(netlink.add_address(LOOPBACK_INDEX, ipaddress.IPv4Address(dns_address), 32))
+        host.run(netlink.add_address(LOOPBACK_INDEX, ipaddress.IPv4Address(dns_address), 32, LABEL))
         has_default = any(route.destination.prefixlen == 0 for route in host.routes())
         if not has_default:
             network = ipaddress.IPv4Network(service_cidr)

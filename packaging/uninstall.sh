@@ -1,0 +1,154 @@
+#!/bin/sh
+# edgek-uninstall [--keep-data]: take edgek away again: its processes, pods, mounts, links, addresses, nftables table, cgroups and files.
+# Safe to run twice, and after an installation that failed half way. Packages of the distribution that were installed stay; it names them at the end.
+#
+#   --keep-data        leave the data directory (the cluster's state, images, volumes) and the configuration
+#   EDGEK_DATA_DIR, EDGEK_RUN_DIR, EDGEK_KUBELET_DIR, EDGEK_POD_LOGS_DIR, EDGEK_CGROUP_ROOT    as edgek was started with
+set -u
+
+PREFIX=/usr/local/lib/edgek
+BIN_DIR=/usr/local/bin
+CONFIG_DIR=/etc/edgek
+UNIT=/etc/systemd/system/edgek.service
+RC=/etc/init.d/edgek
+LOG=/var/log/edgek.log
+
+say() { printf '[edgek] %s\n' "$*"; }
+[ "$(id -u)" = 0 ] || { echo "[edgek] uninstalling needs root; try: sudo $0" >&2; exit 1; }
+
+keep=''
+[ "${1:-}" = --keep-data ] && keep=1
+
+# --- what edgek was started with: the environment, else the flags of the service, else the configuration file, else the default ---------------
+
+flag() { # NAME DEFAULT
+    found=$({ cat $UNIT $RC 2>/dev/null; tr '\0' ' ' 2>/dev/null <"/proc/$(cat /run/edgek-supervisor.pid 2>/dev/null || echo 0)/cmdline"; } |
+        tr -d "'" | sed -n "s/.*--$1[ =]\([^ ]*\).*/\1/p" | head -n 1)
+    [ -n "$found" ] || found=$(sed -n "s/^$1:[[:space:]]*//p" $CONFIG_DIR/config.yaml 2>/dev/null | tr -d "'\"" | head -n 1)
+    echo "${found:-$2}"
+}
+DATA=${EDGEK_DATA_DIR:-$(flag data-dir /var/lib/edgek)}
+RUN=${EDGEK_RUN_DIR:-$(flag run-dir /run/edgek)}
+if [ "$DATA" = /var/lib/edgek ]; then
+    KUBELET=/var/lib/kubelet LOGS=/var/log/pods ROOT=/
+else
+    KUBELET=$DATA/agent/kubelet LOGS=$DATA/agent/pod-logs ROOT=/$(basename "$DATA")
+fi
+KUBELET=${EDGEK_KUBELET_DIR:-$(flag kubelet-dir "$KUBELET")}
+LOGS=${EDGEK_POD_LOGS_DIR:-$(flag pod-logs-dir "$LOGS")}
+ROOT=${EDGEK_CGROUP_ROOT:-$(flag cgroup-root "$ROOT")}
+TASKS=$RUN/containerd/io.containerd.runtime.v2.task/k8s.io
+
+# --- processes -------------------------------------------------------------------------------------------------------------------------------
+
+stop_edgek() {
+    say 'Stopping edgek'
+    if [ -d /run/systemd/system ]; then systemctl disable -q --now edgek 2>/dev/null; fi
+    if command -v rc-service >/dev/null 2>&1; then rc-service -q edgek stop 2>/dev/null; rc-update -q del edgek default 2>/dev/null; fi
+    [ ! -x $PREFIX/supervise.sh ] || $PREFIX/supervise.sh stop
+    end "$(cat "$RUN/edgek.pid" 2>/dev/null)"
+}
+
+end() { # PID: TERM, then KILL after ten seconds
+    [ -n "$1" ] && kill "$1" 2>/dev/null || return 0
+    for _ in $(seq 100); do kill -0 "$1" 2>/dev/null || return 0; sleep 0.1; done
+    kill -9 "$1" 2>/dev/null
+}
+
+cgroups() { # of pods, in every hierarchy (v1) or the one (v2), the deepest first
+    for top in /sys/fs/cgroup /sys/fs/cgroup/*; do
+        [ ! -d "$top${ROOT%/}/kubepods" ] || find "$top${ROOT%/}/kubepods" -depth -type d
+    done
+}
+
+kill_pods() {
+    say 'Stopping pods'
+    # The runtime first, or it would tidy up behind us.
+    for shim in $(pgrep -f "containerd-shim[^ ]* .*-address $RUN/containerd.sock"); do kill -9 "$shim" 2>/dev/null; done
+    end "$(sed -n '1s/^\([0-9]*\).*/\1/p' "$RUN/containerd.pid" 2>/dev/null)"
+    pkill -9 -f "containerd --config $DATA/agent/containerd/" 2>/dev/null
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        pids=$(cgroups | while read -r group; do cat "$group/cgroup.procs" 2>/dev/null; done | sort -u)
+        [ -n "$pids" ] || break
+        # shellcheck disable=SC2086 # a list of words
+        kill -9 $pids 2>/dev/null
+        sleep 0.2
+    done
+}
+
+# --- what the kernel holds -------------------------------------------------------------------------------------------------------------------
+
+below() { # mount points in a folder, the deepest first
+    awk '{print $5}' /proc/self/mountinfo | sed 's/\\040/ /g' | awk -v top="$1" '$0 == top || index($0, top "/") == 1' | sort -r
+}
+
+remove_networks() {
+    say 'Removing networks'
+    for state in "$RUN"/cni/*; do
+        netns=$(sed -n 's/.*"netns":"\([^"]*\)".*/\1/p' "$state" 2>/dev/null)
+        link=$(sed -n 's/.*"host_interface":"\([^"]*\)".*/\1/p' "$state" 2>/dev/null)
+        [ -z "$link" ] || ip link del "$link" 2>/dev/null
+        [ -z "$netns" ] || { umount "$netns" 2>/dev/null; rm -f "$netns"; }
+    done
+    ip -o -4 addr show dev lo label lo:edgek 2>/dev/null | awk '{print $4}' | while read -r address; do ip addr del "$address" dev lo; done
+    ip route show proto static dev lo 2>/dev/null | awk '{print $1}' | while read -r route; do ip route del "$route" dev lo; done
+    if command -v nft >/dev/null 2>&1; then nft delete table ip edgek 2>/dev/null; fi
+}
+
+remove_mounts() {
+    say 'Removing mounts'
+    for top in "$RUN" "$KUBELET" "$DATA"; do
+        below "$top" | while read -r point; do umount "$point" 2>/dev/null || umount -l "$point"; done
+    done
+}
+
+remove_cgroups() {
+    cgroups | while read -r group; do rmdir "$group" 2>/dev/null; done
+    [ "$ROOT" = / ] || for top in /sys/fs/cgroup /sys/fs/cgroup/*; do rmdir "$top$ROOT" 2>/dev/null; done
+}
+
+# --- files -----------------------------------------------------------------------------------------------------------------------------------
+
+remove_runtime_traces() { # what containerd and runc keep outside our folders, container by container
+    for task in "$TASKS"/*; do
+        [ -d "$task" ] || continue
+        rm -rf "/run/containerd/runc/k8s.io/$(basename "$task")"
+        socket=$(sed 's,^unix://,,' "$task/address" 2>/dev/null)
+        case $socket in /run/containerd/s/*) rm -f "$socket" ;; esac
+    done
+    rmdir /run/containerd/s /run/containerd/runc/k8s.io /run/containerd/runc /run/containerd/fifo /run/containerd 2>/dev/null
+}
+
+remove_logs() {
+    for link in /var/log/containers/*.log; do
+        case $(readlink "$link" 2>/dev/null) in "$LOGS"/*) rm -f "$link" ;; esac
+    done
+    rm -rf "$LOGS" $LOG $LOG.1
+    rmdir /var/log/containers 2>/dev/null
+}
+
+remove_files() {
+    say 'Removing files'
+    remove_runtime_traces
+    remove_logs
+    rm -rf "$RUN"
+    # One file system at a time: a mount that could not be removed keeps what is in it.
+    if [ -z "$keep" ]; then
+        rm -rf --one-file-system "$KUBELET" "$DATA" $CONFIG_DIR
+    fi
+    rm -f $UNIT $RC $BIN_DIR/edgek $BIN_DIR/edgek-uninstall
+    if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+    [ ! -f $PREFIX/packages ] || packages=$(tr '\n' ' ' <$PREFIX/packages)
+    rm -rf $PREFIX
+}
+
+packages=''
+stop_edgek
+kill_pods
+remove_networks
+remove_mounts
+remove_cgroups
+remove_files
+say 'edgek is gone.'
+[ -z "$keep" ] || say "Kept as asked: $DATA and $CONFIG_DIR"
+[ -z "$packages" ] || say "Packages that were installed for it and may go too: apt-get remove $packages"
