@@ -25,19 +25,22 @@ from edgek.host import wallclock
 from edgek.model import kinds, objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
-from tests.fakes.api import FakeApi
 from tests.fakes.nodes import PodRunner
+from tests.fakes.realapi import RealApi
 
 EPOCH = 1_800_000_000.0
 
 
 @attrs.define
 class Scene:
-    api: FakeApi
+    api: RealApi
     client: Client
     runner: PodRunner
 
     async def create(self, kind: Kind, obj: Object, namespace: str = "default") -> Object:
+        """Makes the namespace where it is missing, and for a Pod the account that it runs as."""
+        if kind.namespaced:
+            await self.api.furnish(namespace, account=kind is kinds.POD)
         return await self.client.create(kind, obj, namespace if kind.namespaced else "")
 
     async def change(self, kind: Kind, name: str, patch: Any, namespace: str = "default", subresource: str = "") -> Object:
@@ -73,8 +76,9 @@ class Scene:
 @asynccontextmanager
 async def scene(*controllers: Callable[[Cluster], Any], nodes: Sequence[str] = ("node-1",), settings: Settings | None = None) -> AsyncIterator[Scene]:
     former = wallclock.use(lambda: EPOCH + trio.current_time())
-    api = FakeApi()
+    api = RealApi()
     client = Client(api)
+    await api.furnish("default", account=True)
     cluster = Cluster(client, Informers(client), Recorder(client, "test"), settings or Settings())
     runner = PodRunner(cluster, list(nodes))
     parts = [controller(cluster) for controller in controllers] + ([runner] if nodes else [])

@@ -28,6 +28,7 @@ def daemon_set(**spec: Any) -> Object:
 async def add_nodes(cluster: Scene, *names: str, **meta: Any) -> None:
     for name in names:
         await cluster.create(kinds.NODE, {"metadata": {"name": name, **meta}, "spec": {}})
+        await cluster.change(kinds.NODE, name, {"spec": {"taints": None}})  # a new node is tainted until it is ready
 
 
 def where(cluster: Scene) -> list[str]:

@@ -191,7 +191,10 @@ async def test_a_name_that_another_template_has_taken_is_avoided(autojump_clock:
         await cluster.create(kinds.DEPLOYMENT, deployment(1))
         await cluster.settle()
         (made,) = cluster.api.all(kinds.REPLICA_SET)
-        squatter = {"metadata": {"name": objects.name(made)}, "spec": {"replicas": 0, "selector": {}, "template": pod_template({"app": "other"})}}
+        squatter = {
+            "metadata": {"name": objects.name(made)},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "other"}}, "template": pod_template({"app": "other"})},
+        }
         await cluster.client.delete(kinds.DEPLOYMENT, "web", "default")
         await cluster.client.delete(kinds.REPLICA_SET, objects.name(made), "default")
         await cluster.settle()

@@ -35,7 +35,7 @@ async def test_a_service_without_pods_has_one_empty_slice(autojump_clock: Any) -
         owner = await cluster.create(kinds.SERVICE, service())
         await cluster.settle()
         (slice_,) = slices(cluster)
-        assert slice_["endpoints"] == []
+        assert not slice_["endpoints"]
         assert slice_["addressType"] == "IPv4"
         assert objects.labels(slice_) == {
             "team": "shop",
@@ -100,7 +100,7 @@ async def test_pods_that_name_a_port_differently_get_slices_of_their_own(autojum
     async with scene(EndpointSliceController) as cluster:
         await cluster.create(kinds.SERVICE, service(ports=[{"name": "http", "port": 80, "targetPort": "web", "protocol": "TCP"}]))
         for name, number in (("old", 8080), ("new", 9090)):
-            containers = [{"name": "main", "ports": [{"name": "web", "containerPort": number, "protocol": "TCP"}]}]
+            containers = [{"name": "main", "image": "web:1", "ports": [{"name": "web", "containerPort": number, "protocol": "TCP"}]}]
             await pod(cluster, name, containers=containers)
         await cluster.settle()
         found = {each["ports"][0]["port"]: each["endpoints"][0]["targetRef"]["name"] for each in slices(cluster)}

@@ -51,7 +51,7 @@ async def test_each_family_gets_a_slice_that_follows_the_endpoints(autojump_cloc
 async def test_endpoints_without_a_service_or_marked_to_be_left_are_not_mirrored(autojump_clock: Any) -> None:
     async with scene(EndpointSliceMirroringController) as cluster:
         await cluster.create(kinds.ENDPOINTS, {"metadata": {"name": "alone"}, "subsets": SUBSETS})
-        await cluster.create(kinds.SERVICE, {"metadata": {"name": "kubernetes"}, "spec": {}})
+        await cluster.create(kinds.SERVICE, {**SERVICE, "metadata": {"name": "kubernetes"}})
         labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
         await cluster.create(kinds.ENDPOINTS, {"metadata": {"name": "kubernetes", "labels": labels}, "subsets": SUBSETS})
         await cluster.settle()

@@ -26,8 +26,8 @@ async def test_everything_in_it_goes_and_then_it_goes(autojump_clock: Any) -> No
     async with scene(NamespaceController) as cluster:
         await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
         await cluster.create(kinds.CONFIG_MAP, {"metadata": {"name": "settings"}}, "shop")
-        await cluster.create(kinds.EVENT, {"metadata": {"name": "happened"}}, "shop")
-        await cluster.create(kinds.POD, {"metadata": {"name": "web"}, **pod_template()} | {"metadata": {"name": "web"}}, "shop")
+        await cluster.create(kinds.EVENT, {"metadata": {"name": "happened"}, "involvedObject": {"kind": "Pod", "namespace": "shop"}}, "shop")
+        await cluster.create(kinds.POD, {**pod_template(), "metadata": {"name": "web"}}, "shop")
         await cluster.create(kinds.CONFIG_MAP, {"metadata": {"name": "elsewhere"}})
         await cluster.settle()
         await going(cluster)
@@ -87,16 +87,16 @@ async def test_custom_resources_go_too(autojump_clock: Any) -> None:
             "group": "example.com",
             "scope": "Namespaced",
             "names": {"kind": "CronTab", "plural": "crontabs"},
-            "versions": [{"name": "v1", "served": True}],
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}],
         },
     }
     async with scene(NamespaceController) as cluster:
-        cluster.api.extra_kinds[("example.com", "v1", "crontabs")] = crontab
         await cluster.create(kinds.CUSTOM_RESOURCE_DEFINITION, definition)
+        cluster.api.serve(crontab)
         established = {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
         await cluster.change(kinds.CUSTOM_RESOURCE_DEFINITION, "crontabs.example.com", established, subresource="status")
         await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
-        await cluster.create(crontab, {"metadata": {"name": "nightly"}}, "shop")
+        await cluster.create(crontab, {"apiVersion": "example.com/v1", "kind": "CronTab", "metadata": {"name": "nightly"}}, "shop")
         await going(cluster)
         assert not cluster.exists(crontab, "nightly", "shop")
         assert not cluster.exists(kinds.NAMESPACE, "shop")

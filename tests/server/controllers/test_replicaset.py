@@ -71,7 +71,7 @@ async def test_a_pod_that_ended_is_replaced(autojump_clock: Any) -> None:
 
 async def test_a_pod_without_a_controller_is_adopted_and_one_relabelled_is_released(autojump_clock: Any) -> None:
     async with scene(ReplicaSetController) as cluster:
-        await cluster.create(kinds.POD, {"metadata": {"name": "lonely", "labels": {"app": "web"}}, "spec": {}})
+        await cluster.create(kinds.POD, {**pod_template(), "metadata": {"name": "lonely", "labels": {"app": "web"}}})
         made = await cluster.create(kinds.REPLICA_SET, replica_set(2))
         await cluster.settle()
         assert len(cluster.pods()) == 2

@@ -31,8 +31,8 @@ TAINT = {"spec": {"taints": [{"key": "maintenance", "value": "now", "effect": "N
         ({"key": "maintenance", "value": "now", "effect": "NoExecute"}, None),
         ({"key": "maintenance", "value": "later", "effect": "NoExecute"}, 0),
         ({"key": "maintenance", "operator": "Exists", "effect": "NoSchedule"}, 0),
-        ({"key": "maintenance", "operator": "Exists", "tolerationSeconds": 60}, 60),
-        ({"key": "maintenance", "operator": "Exists", "tolerationSeconds": 0}, 0),
+        ({"key": "maintenance", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}, 60),
+        ({"key": "maintenance", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}, 0),
     ],
 )
 async def test_a_pod_stays_as_long_as_it_tolerates(autojump_clock: Any, toleration: dict[str, Any], stays_s: float | None) -> None:
@@ -50,7 +50,7 @@ async def test_a_pod_stays_as_long_as_it_tolerates(autojump_clock: Any, tolerati
 async def test_a_taint_that_goes_in_time_spares_the_pod(autojump_clock: Any) -> None:
     async with scene(TaintEvictionController) as cluster:
         await cluster.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
-        await pod(cluster, "it", {"operator": "Exists", "tolerationSeconds": 60})
+        await pod(cluster, "it", {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60})
         await cluster.settle()
         await cluster.change(kinds.NODE, "node-1", TAINT)
         await cluster.settle(30)
