@@ -99,16 +99,23 @@ class NodeKeeper:
 
     async def _live(self, registered: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
-            await self._register()
-            nursery.start_soon(self.node.run)
-            registered.set()
+            nursery.start_soon(self._follow_node, registered)
             while True:
-                await self._beat()
-                await trio.sleep(BEAT_S)
+                await self._beat(registered.is_set())
+                if registered.is_set():
+                    await trio.sleep(BEAT_S)
+                    continue
+                with trio.move_on_after(BEAT_S):
+                    await registered.wait()
 
-    async def _beat(self) -> None:
+    async def _follow_node(self, registered: trio.Event) -> None:
+        await self._register()
+        registered.set()
+        await self.node.run()
+
+    async def _beat(self, registered: bool) -> None:
         ready, why = await self._is_ready()
-        for each in (self._renew, lambda: self._write_status(ready, why)):
+        for each in (self._renew, lambda: self._write_status(ready, why)) if registered else ():
             try:
                 await each()
             except (errors.ApiError, Disconnected) as exc:

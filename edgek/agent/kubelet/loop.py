@@ -13,6 +13,7 @@ import trio
 
 from edgek.agent.kubelet import admission, labels, lifecycle
 from edgek.agent.kubelet.cgroups import Cgroups
+from edgek.agent.kubelet.copies import Copies
 from edgek.agent.kubelet.environment import ServiceView, Surroundings
 from edgek.agent.kubelet.images import Images
 from edgek.agent.kubelet.lifecycle import Seen, Verdict
@@ -37,6 +38,7 @@ from edgek.model.objects import Object
 
 FILE_THREADS = 4  # taking down volumes and log folders
 RUNTIME_RETRY_S = 0.5
+OFFLINE_AFTER_S = 15.0  # a server that takes longer to answer is away
 
 
 @attrs.define
@@ -70,7 +72,8 @@ class Kubelet:
         self.manifests: Callable[[], Iterable[Object]] = lambda: ()  # static pods that must be known before strangers are removed
         self.observer = Observer(runtime)
         self.prober = Prober(runtime, recorder, self._wake)
-        self.references = References(client, self._refresh)
+        self.copies = Copies(settings.copies_dir)
+        self.references = References(client, self._refresh, self.copies)
         self.images = Images(runtime, self.references, recorder)
         self.volumes = PodVolumes(settings, client, self.references, mounter or Kernel())
         self.publisher = Publisher(client, self.known)
@@ -97,17 +100,39 @@ class Kubelet:
             nursery.start_soon(self.services.run)
             nursery.start_soon(self.pods.run)
             nursery.start_soon(self._join_api, found)
+            nursery.start_soon(self._start_from_copies)
             task_status.started()
 
     async def _join_api(self, found: set[str]) -> None:
         """Once it is known which pods belong here: run them, and remove all others that were ``found`` in the runtime or on the disk."""
         await self.pods.synced.wait()
         await self.services.synced.wait()
+        self.references.offline = False
         self.pods.add_handler(self._on_pod)
+        known = {objects.uid(pod) for pod in self.pods.items.values()}
+        for worker in list(self.workers.values()):
+            if worker.uid not in known and worker.uid not in self.statics:
+                worker.forget()  # started from a copy; the API has forgotten it meanwhile
+        for copy in self.copies.pods():
+            if objects.uid(copy) not in known:
+                self.copies.drop_pod(objects.uid(copy))
         for uid in found - self.workers.keys():
             log.info("pod is not known any more, removing it", uid=uid)
             self._start(uid, None)
         self.volumes.leftovers(self.workers.__contains__)
+
+    async def _start_from_copies(self) -> None:
+        """When the server stays away, run what belonged here when it was last heard of."""
+        with trio.move_on_after(OFFLINE_AFTER_S):
+            await self.pods.synced.wait()
+        if self.pods.synced.is_set():
+            return
+        copies = self.copies.pods()
+        log.warning("the server cannot be reached, starting pods from the node's own copies", pods=len(copies))
+        self.references.offline = True
+        for pod in copies:
+            if objects.uid(pod) not in self.workers:
+                self._start(objects.uid(pod), pod, admitted=True)
 
     # Which pods there are.
 
@@ -125,17 +150,19 @@ class Kubelet:
             worker = self.workers.get(objects.uid(old))
             if worker:
                 worker.forget()
+            self.copies.drop_pod(objects.uid(old))
         if new is None:
             return
+        self.copies.keep_pod(new)
         worker = self.workers.get(objects.uid(new))
         if worker:
             worker.update(new)
         else:
             self._start(objects.uid(new), new)
 
-    def _start(self, uid: str, pod: Object | None) -> None:
+    def _start(self, uid: str, pod: Object | None, *, admitted: bool = False) -> None:
         assert self._nursery is not None, "Kubelet.run comes first"
-        worker = self.workers[uid] = PodWorker(uid, pod, self._tools)
+        worker = self.workers[uid] = PodWorker(uid, pod, self._tools, admitted=admitted)
         self._nursery.start_soon(self._live, worker)
 
     async def _live(self, worker: PodWorker) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from edgek.agent.kubelet.copies import Copies
 from edgek.client.client import Client
 from edgek.client.informer import Informer
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 
+OFFLINE_ANSWER_S = 0.5
 FIRST_ANSWER_S = 10.0  # for the first look at an object; after that its pod waits for it without holding anything up
 
 
@@ -33,9 +35,11 @@ class _Watched:
 class References:
     """``changed(uid)`` is called for every pod that uses an object, after the object changed."""
 
-    def __init__(self, client: Client, changed: Callable[[str], None]) -> None:
+    def __init__(self, client: Client, changed: Callable[[str], None], copies: Copies) -> None:
         self._client = client
         self._changed = changed
+        self._copies = copies
+        self.offline = False  # the server cannot be reached and pods are run from copies
         self._watched: dict[tuple[Kind, str, str], _Watched] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -51,11 +55,14 @@ class References:
         if watched is None:
             watched = self._watch(key)
         watched.users.add(uid)
-        with trio.move_on_after(FIRST_ANSWER_S):
+        with trio.move_on_after(OFFLINE_ANSWER_S if self.offline else FIRST_ANSWER_S):
             await watched.informer.synced.wait()
-        if not watched.informer.synced.is_set():
+        if watched.informer.synced.is_set():
+            return watched.informer.get(f"{key[1]}/{name}" if key[1] else name)
+        copy = self._copies.find_object(*key)
+        if copy is None:
             raise Unreachable(f"the API does not answer for {kind.singular} {name!r}")
-        return watched.informer.get(f"{key[1]}/{name}" if key[1] else name)
+        return copy
 
     def release(self, uid: str) -> None:
         """The pod is gone; objects that nobody else uses are no longer watched."""
@@ -64,17 +71,24 @@ class References:
             if not watched.users:
                 watched.scope.cancel()
                 del self._watched[key]
+                self._copies.drop_object(*key)
 
     def _watch(self, key: tuple[Kind, str, str]) -> _Watched:
         kind, namespace, name = key
         informer = Informer(self._client, kind, _whole, namespace=namespace, fields=f"metadata.name={name}")
         watched = self._watched[key] = _Watched(informer, set())
         assert self._nursery is not None, "References.run comes first"
-        self._nursery.start_soon(self._follow, watched)
+        self._nursery.start_soon(self._follow, key, watched)
         return watched
 
-    async def _follow(self, watched: _Watched) -> None:
+    async def _follow(self, wanted: tuple[Kind, str, str], watched: _Watched) -> None:
         def tell(key: str, old: Object | None, new: Object | None) -> None:
+            if key != f"{wanted[1]}/{wanted[2]}".lstrip("/"):
+                return
+            if new is None:
+                self._copies.drop_object(*wanted)
+            else:
+                self._copies.keep_object(wanted[0], new)
             for uid in list(watched.users):
                 self._changed(uid)
 

@@ -43,7 +43,7 @@ class Tools:
 class PodWorker:
     """``pod`` is None for a pod that only the runtime knows."""
 
-    def __init__(self, uid: str, pod: Object | None, tools: Tools) -> None:
+    def __init__(self, uid: str, pod: Object | None, tools: Tools, *, admitted: bool = False) -> None:
         self.uid = uid
         self.pod = pod
         self.gone = pod is None
@@ -61,7 +61,7 @@ class PodWorker:
         self._volumes_due: float | None = None
         self._finishing = False
         self._said: Object = {}  # the newest status, which the API may not show yet
-        self._admitted = False
+        self._admitted = admitted
         self._pause_until = 0.0
 
     # What others tell it.

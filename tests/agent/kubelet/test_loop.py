@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio.testing
 
-from edgek.model import kinds
-from tests.agent.kubelet.scene import container, node, pod
+from edgek.client.client import Client
+from edgek.client.transport import Disconnected, Request, Response, StreamResponse
+from edgek.model import kinds, objects
+from tests.agent.kubelet.scene import container, fresh_kubelet, node, pod
+from tests.fakes.api import FakeApi
 
 
 async def test_a_pod_runs_and_is_ready(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
@@ -114,8 +119,6 @@ async def test_init_containers_run_in_order_before_the_others(tmp_path: Path, au
 async def test_an_edgek_that_starts_again_does_not_touch_a_healthy_pod(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with node(tmp_path) as here:
         await here.create(pod())
-        from tests.agent.kubelet.scene import fresh_kubelet
-
         calls, status = len(here.runtime.calls), here.pod()["status"]
         again = fresh_kubelet(tmp_path, here.client, here.runtime, here.mounter)
         await here.nursery.start(again.run)
@@ -138,11 +141,8 @@ async def test_pods_start_again_after_the_machine_rebooted(tmp_path: Path, autoj
 async def test_what_the_api_does_not_know_is_removed_at_the_start(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with node(tmp_path) as here:
         await here.create(pod())
-        from tests.agent.kubelet.scene import fresh_kubelet
-        from tests.fakes.api import FakeApi
-
         here.kubelet.workers.clear()
-        stranger = fresh_kubelet(tmp_path, type(here.client)(FakeApi()), here.runtime, here.mounter)
+        stranger = fresh_kubelet(tmp_path, Client(FakeApi()), here.runtime, here.mounter)
         await here.nursery.start(stranger.run)
         await here.settle(5)
         assert await here.runtime.sandboxes() == []
@@ -192,3 +192,35 @@ async def test_a_changed_image_replaces_the_container(tmp_path: Path, autojump_c
         assert (await here.running()).image == "example.org/box:2"
         assert here.shown()["restartCount"] == 1
         assert ("Killing", "Container main definition changed, will be restarted") in here.events()
+
+
+async def test_a_node_that_boots_without_its_server_starts_its_pods(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    mounts = [{"name": "cm", "mountPath": "/cm"}]
+    volumes = [{"name": "cm", "configMap": {"name": "settings"}}]
+    async with node(tmp_path) as here:
+        await here.client.create(kinds.CONFIG_MAP, {"metadata": {"name": "settings"}, "data": {"a": "1"}}, "default")
+        await here.create(pod(containers=[container(volumeMounts=mounts)], volumes=volumes))
+        await here.create(pod("job", containers=[container("main", "exit", "0")], restartPolicy="Never"))
+        assert here.phase() == "Running"
+        here.runtime.reboot()
+        here.kubelet.workers.clear()
+        first = await here.containers()
+
+        away = fresh_kubelet(tmp_path, Client(Nobody()), here.runtime, here.mounter)
+        await here.nursery.start(away.run)
+        await here.settle(30)
+        fresh = [c for c in await here.containers() if c.id not in {old.id for old in first}]
+        assert [(c.name, c.state) for c in fresh] == [("main", "running")]  # the job has ended and does not run again
+        assert [objects.name(worker.pod) for worker in away.workers.values() if worker.pod] == ["web"]
+
+
+class Nobody:
+    """A server that cannot be reached."""
+
+    async def request(self, request: Request) -> Response:
+        raise Disconnected("no route to host")
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[StreamResponse]:
+        raise Disconnected("no route to host")
+        yield  # for the type

@@ -67,7 +67,16 @@ class PodVolumes:
             return await self._references.get(kind, objects.namespace(pod), wanted, objects.uid(pod))
 
         path = self._folder(pod) / "volumes" / f"kubernetes.io~{PLUGIN_FOLDERS.get(field, field.lower())}" / name
-        order = Order(pod, {"emptyDir": {}, **volume} if field == "emptyDir" else volume, path, around, find, self._client, self._mounter)
+        order = Order(
+            pod,
+            {"emptyDir": {}, **volume} if field == "emptyDir" else volume,
+            path,
+            around,
+            find,
+            self._client,
+            self._mounter,
+            self._references.offline,
+        )
         try:
             return await kind.build(order)
         except (VolumeFailed, Unreachable, OSError) as exc:

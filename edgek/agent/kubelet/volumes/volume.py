@@ -32,6 +32,7 @@ class Order:
     find: Find
     client: Client
     mounter: Mounter
+    offline: bool = False  # no server can be reached, and that is known
 
     @property
     def name(self) -> str:
