@@ -15,7 +15,7 @@ from edgek.model import errors, objects, schema
 from edgek.model.kinds import NAMESPACE, Kind
 from edgek.model.objects import Object
 from edgek.server import resources
-from edgek.server.api import decode, options, patch, responses
+from edgek.server.api import decode, options, patch, quota, responses
 from edgek.server.api.admit import Gate
 from edgek.server.api.call import Call
 from edgek.server.api.options import WriteOptions
@@ -72,6 +72,7 @@ class Writer:
         self._raise_problems(kind, obj, resource.problems(obj))
         call.warnings.extend([*resource.warnings(obj, None), *self._notices(kind, obj, None)])
         self.gate.validate(review)
+        await quota.charge(self.store, review)
         return await self._insert(call, obj, chosen, generated=generated)
 
     async def _insert(self, call: Call, obj: Object, chosen: WriteOptions, *, generated: bool) -> Object:
@@ -171,6 +172,7 @@ class Writer:
             if not chosen.dry_run:
                 await self.remove(kind, record, old)
             return new
+        await quota.charge(self.store, review)
         if not call.subresource:
             self._raise_problems(kind, new, resource.allocate(new, old, self._allocators))
         try:
