@@ -26,7 +26,7 @@ class Subresource:
     version: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)  # it is the key of many tables that every request looks into
 class Kind:
     """One kind in one version: what it is called and which verbs it answers.
 

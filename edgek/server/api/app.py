@@ -17,7 +17,6 @@ from edgek.host import log
 from edgek.host.worker import Worker
 from edgek.model import errors, kinds
 from edgek.model.kinds import Kind
-from edgek.model.objects import Object
 from edgek.server import resources
 from edgek.server.api import decode, options, responses, reviews, routes, subresources
 from edgek.server.api.admission.base import AdmissionStep
@@ -37,7 +36,7 @@ from edgek.server.api.routes import Registry, Route
 from edgek.server.api.storage import Objects
 from edgek.server.api.tokens import ServiceAccountTokens
 from edgek.server.api.watch import Watches
-from edgek.server.api.write import Writer
+from edgek.server.api.write import Outcome, Writer
 from edgek.server.resources.allocators import Allocators
 from edgek.server.resources.unserved import Notices, no_notices
 from edgek.server.store.backend import Backend
@@ -178,7 +177,7 @@ class Api:
             case _:
                 return self._reader.shown(call, await self._deleter.collection(call))
 
-    async def _create(self, call: Call) -> Object:
+    async def _create(self, call: Call) -> Outcome:
         answer = reviews.VIRTUAL.get(call.kind.resource)
         if answer is not None:
             obj = decode.body(call, call.kind, options.write_options(call.request, "Create"))

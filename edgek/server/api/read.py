@@ -57,13 +57,18 @@ class Reader:
         record = self._store.record(call.kind, call.namespace, call.name)
         if record is None:
             raise responses.not_found(call.kind, call.name)
-        if call.want.plain:
-            answer: Response | Parts = Response(200, JSON_HEADERS, self._store.body(call.kind, record))
-            return answer if _undressed(call) else dressed(answer, call.request, call.want)
-        return self.shown(call, self._store.load(call.kind, record))
+        return self.shown(call, record)
 
-    def shown(self, call: Call, obj: Object, status: int = 200) -> Response | Parts:
+    def shown(self, call: Call, found: Record | Object, status: int = 200) -> Response | Parts:
         """An object in the shape that was asked for; a Status stays what it is."""
+        if isinstance(found, dict):
+            return self._shaped_object(call, found, status)
+        if call.want.plain:
+            answer: Response | Parts = Response(status, JSON_HEADERS, self._store.body(call.kind, found))
+            return answer if _undressed(call) else dressed(answer, call.request, call.want)
+        return self._shaped_object(call, self._store.load(call.kind, found), status)
+
+    def _shaped_object(self, call: Call, obj: Object, status: int) -> Response | Parts:
         if obj.get("kind") == "Status" or not call.want.shape:
             found = obj
         elif call.want.shape == "Table":

@@ -17,6 +17,7 @@ from edgek.server.api.options import DeleteOptions, WriteOptions
 from edgek.server.api.storage import Objects, copied
 from edgek.server.api.tokens import ServiceAccountTokens
 from edgek.server.api.write import RETRIES, Writer
+from edgek.server.store.backend import Record
 
 SCALE = Kind("autoscaling", "v1", "Scale", "")
 EVICTION = Kind("policy", "v1", "Eviction", "")
@@ -86,7 +87,8 @@ class Scales:
             return old
 
         whole = attrs.evolve(call, route=attrs.evolve(call.route, subresource=""), verb="patch")
-        return scale_of(await self._writer.change(whole, make, chosen))
+        done = await self._writer.change(whole, make, chosen)
+        return scale_of(self._store.load(call.kind, done) if isinstance(done, Record) else done)
 
 
 def _patched_scale(call: Call, scale: Object) -> Object:

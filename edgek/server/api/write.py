@@ -35,6 +35,8 @@ APPLY_PATCH = "application/apply-patch+yaml"
 NAME_UNCLEAR = "the name of the object ({} based on URL) was undeterminable: name must be provided"
 
 Make = Callable[[Object], Object]
+# A write's outcome: what is stored now, or (a dry run, an object that just went) what would be or was.
+Outcome = Record | Object
 
 
 class Writer:
@@ -47,12 +49,12 @@ class Writer:
 
     # --- create -------------------------------------------------------------------------------------------------------------------------
 
-    async def create(self, call: Call) -> Object:
+    async def create(self, call: Call) -> Outcome:
         chosen = options.write_options(call.request, "Create")
         return await self.create_object(call, decode.body(call, call.kind, chosen), chosen)
 
-    async def create_object(self, call: Call, obj: Object, chosen: WriteOptions) -> Object:
-        """Take a decoded, defaulted object to the store; the object as stored."""
+    async def create_object(self, call: Call, obj: Object, chosen: WriteOptions) -> Outcome:
+        """Take a decoded, defaulted object to the store."""
         kind, resource = call.kind, resources.of(call.kind)
         meta = obj["metadata"]
         _fit_namespace(call, meta)
@@ -75,7 +77,7 @@ class Writer:
         await quota.charge(self.store, review)
         return await self._insert(call, obj, chosen, generated=generated)
 
-    async def _insert(self, call: Call, obj: Object, chosen: WriteOptions, *, generated: bool) -> Object:
+    async def _insert(self, call: Call, obj: Object, chosen: WriteOptions, *, generated: bool) -> Outcome:
         kind, resource, name = call.kind, resources.of(call.kind), objects.name(obj)
         standing = self.store.record(kind, call.namespace, name)
         if standing is not None:
@@ -85,7 +87,7 @@ class Writer:
             if chosen.dry_run:
                 resource.release(obj, None, self._allocators)
                 return obj
-            record = await self.store.backend.create(self.store.key(kind, call.namespace, name), self.store.draft(kind, obj))
+            return await self.store.backend.create(self.store.key(kind, call.namespace, name), self.store.draft(kind, obj))
         except errors.AlreadyExists:
             resource.release(obj, None, self._allocators)
             if generated:
@@ -94,7 +96,6 @@ class Writer:
         except BaseException:
             resource.release(obj, None, self._allocators)
             raise
-        return self.store.load(kind, record)
 
     def _free_name(self, call: Call, prefix: str) -> str:
         for _ in range(NAME_TRIES):
@@ -105,8 +106,8 @@ class Writer:
 
     # --- update -------------------------------------------------------------------------------------------------------------------------
 
-    async def update(self, call: Call) -> tuple[Object, bool]:
-        """PUT; the object as stored, and whether it is new."""
+    async def update(self, call: Call) -> tuple[Outcome, bool]:
+        """PUT; and whether the object is new."""
         chosen = options.write_options(call.request, "Update")
         sent = decode.body(call, call.kind, chosen)
         _fit_name(call, sent["metadata"])
@@ -119,7 +120,7 @@ class Writer:
             return await self.create_object(call, sent, chosen), True
         return await self.change(call, lambda old: copied(sent), chosen), False
 
-    async def patch(self, call: Call) -> Object:
+    async def patch(self, call: Call) -> Outcome:
         media = call.request.headers.get("content-type", "").partition(";")[0].strip()
         if media == APPLY_PATCH:
             raise errors.UnsupportedMediaType("server-side apply is not served yet: send a strategic merge patch, a merge patch or a JSON patch")
@@ -139,7 +140,7 @@ class Writer:
 
         return await self.change(call, make, chosen)
 
-    async def change(self, call: Call, make: Make, chosen: WriteOptions) -> Object:
+    async def change(self, call: Call, make: Make, chosen: WriteOptions) -> Outcome:
         """Read, change, write; again from the start when others were quicker and the change names no revision."""
         for attempt in range(RETRIES + 1):
             record = self.store.record(call.kind, call.namespace, call.name)
@@ -156,7 +157,7 @@ class Writer:
                     raise responses.conflict(call.kind, call.name) from None
         raise AssertionError("unreachable")
 
-    async def _replace(self, call: Call, record: Record, old: Object, new: Object, chosen: WriteOptions) -> Object:
+    async def _replace(self, call: Call, record: Record, old: Object, new: Object, chosen: WriteOptions) -> Outcome:
         kind, resource = call.kind, resources.of(call.kind)
         self._keep_metadata(new["metadata"], old["metadata"])
         review = self.gate.review(call, "UPDATE", new, old, dry_run=chosen.dry_run)
@@ -167,7 +168,7 @@ class Writer:
         call.warnings.extend([*resource.warnings(new, old), *self._notices(kind, new, old)])
         self.gate.validate(review)
         if new == old:
-            return old
+            return record
         if _is_over(kind, new, old):
             if not chosen.dry_run:
                 await self.remove(kind, record, old)
@@ -184,7 +185,7 @@ class Writer:
             resource.release(new, old, self._allocators)
             raise
         resource.release(old, new, self._allocators)
-        return self.store.load(kind, written)
+        return written
 
     def _keep_metadata(self, meta: Object, before: Object) -> None:
         """What the server wrote stays, whether the client sends it along or not."""
