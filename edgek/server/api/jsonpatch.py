@@ -6,10 +6,13 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from edgek.model import errors
 from edgek.model.objects import Object
 
 MOST_OPERATIONS = 10_000
+MOST_COPIED = 3 * 1024 * 1024  # bytes that all copy operations of a patch may add: each could double the document
 REJECTED = "the server rejected our request due to an error in our request"
 
 _MEMBERS = frozenset({"op", "path", "from", "value"})
@@ -24,13 +27,16 @@ def apply(operations: Sequence[Any], document: Object) -> tuple[Object, list[str
     if len(operations) > MOST_OPERATIONS:
         raise errors.TooLarge(f"The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {len(operations)}")
     unknown = []
+    copied = 0
     root: dict[str, Any] = {"": document}
     try:
         for at, operation in enumerate(operations):
             if not isinstance(operation, dict):
                 raise _Impossible  # noqa: TRY301  # one way out for all that is wrong
             unknown += [f'json patch unknown field "[{at}].{name}"' for name in operation if name not in _MEMBERS]
-            _OPERATIONS[operation.get("op", "")](root, operation)
+            copied += _OPERATIONS[operation.get("op", "")](root, operation) or 0
+            if copied > MOST_COPIED:
+                raise _Impossible  # noqa: TRY301
     except (_Impossible, KeyError, IndexError, ValueError, TypeError):
         raise errors.Invalid(REJECTED) from None
     if not isinstance(root[""], dict):
@@ -39,7 +45,7 @@ def apply(operations: Sequence[Any], document: Object) -> tuple[Object, list[str
 
 
 def _add(root: Any, operation: Object) -> None:
-    _put(root, operation["path"], copy.deepcopy(operation.get("value")))
+    _put(root, operation["path"], copy.deepcopy(operation.get("value")))  # a patch may be tried again
 
 
 def _remove(root: Any, operation: Object) -> None:
@@ -58,9 +64,12 @@ def _move(root: Any, operation: Object) -> None:
     _put(root, operation["path"], value)
 
 
-def _copy(root: Any, operation: Object) -> None:
+def _copy(root: Any, operation: Object) -> int:
+    """How many bytes were added."""
     holder, key = _find(root, operation["from"])
-    _put(root, operation["path"], copy.deepcopy(holder[_position(holder, key)]))
+    value = orjson.dumps(holder[_position(holder, key)])
+    _put(root, operation["path"], orjson.loads(value))
+    return len(value)
 
 
 def _test(root: Any, operation: Object) -> None:
@@ -71,7 +80,7 @@ def _test(root: Any, operation: Object) -> None:
         raise _Impossible
 
 
-_OPERATIONS: Mapping[str, Callable[[Any, Object], None]] = {
+_OPERATIONS: Mapping[str, Callable[[Any, Object], int | None]] = {
     "add": _add,
     "remove": _remove,
     "replace": _replace,

@@ -22,7 +22,11 @@ JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
+DEEPEST = 200  # levels of nesting: what follows walks objects by recursion, and no honest one comes near
+
 _SNIPPET = 30  # bytes of a bad body that its refusal shows
+_TOO_DEEP = "exceeded max depth"
+_INTEGER_DIGITS = 20  # of the longest integer in 64 bits, with its sign
 _KEY_END = re.compile(rb'(?<!\\)"[ \t\r\n]*:')
 _GO_TYPE_META = r"""struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"""
 
@@ -59,10 +63,22 @@ def undecodable(kind: Kind, problem: str, given: Object | None = None) -> BadReq
 def find_duplicates(raw: bytes) -> tuple[Any, list[str]]:
     """Decode JSON, noting every member that an object has twice, as a path (``spec.ports[0].name``). The last one counts, and keeps its place.
 
-    Works for any JSON value, patches included. Raises ValueError.
+    Works for any JSON value, patches included. Raises ValueError, RecursionError.
     """
-    decoded = json.loads(raw, object_pairs_hook=_Members.of)
+    decoded = json.loads(raw, object_pairs_hook=_Members.of, parse_int=_number, parse_constant=_refused)
+    _count_members(decoded)
     return decoded, list(dict.fromkeys(_repeated(decoded, "")))
+
+
+def _number(text: str) -> int | float:
+    """What no 64 bits hold is a float, as it is for orjson."""
+    value = int(text) if len(text) <= _INTEGER_DIGITS else 1 << 64
+    return value if -(1 << 63) <= value < 1 << 64 else float(text)
+
+
+def _refused(text: str) -> Any:
+    """Python would take NaN and Infinity."""
+    raise ValueError(f"{text} is not JSON")
 
 
 class _Members(dict[str, Any]):
@@ -108,22 +124,31 @@ def _json(raw: bytes, kind: Kind) -> tuple[Object, list[str]]:
         why = gojson.problem(raw) or str(error)
         raise _unrecognised(kind, f"couldn't get version/kind; json parse error: {why}", raw) from None
     obj = _object(obj, raw, kind)
-    # Every member ends in '":', so equal counts mean that none came twice; strings that contain '":' only cost the slower look.
-    if len(_KEY_END.findall(raw)) == _count_members(obj):
-        return obj, []
-    return find_duplicates(raw)
+    try:
+        # Every member ends in '":', so equal counts mean that none came twice; strings that contain '":' only cost the slower look.
+        if len(_KEY_END.findall(raw)) == _count_members(obj):
+            return obj, []
+        return find_duplicates(raw)
+    except RecursionError:
+        raise _unrecognised(kind, f"couldn't get version/kind; json parse error: {_TOO_DEEP}", raw) from None
 
 
-def _count_members(value: Any) -> int:
+def _count_members(value: Any, level: int = 0) -> int:
+    """Of all objects within. Raises RecursionError where the nesting is too deep."""
+    if level > DEEPEST:
+        raise RecursionError(_TOO_DEEP)
     if isinstance(value, dict):
-        return len(value) + sum(_count_members(member) for member in value.values() if isinstance(member, (dict, list)))
-    return sum(_count_members(item) for item in value if isinstance(item, (dict, list)))
+        return len(value) + sum(_count_members(member, level + 1) for member in value.values() if isinstance(member, (dict, list)))
+    if isinstance(value, list):
+        return sum(_count_members(item, level + 1) for item in value if isinstance(item, (dict, list)))
+    return 0
 
 
 def _yaml(raw: bytes, kind: Kind) -> tuple[Object, list[str]]:
     try:
         obj, duplicates = yamlbody.load(raw)
-    except yamlbody.YAMLProblem as problem:
+        _count_members(obj)
+    except (yamlbody.YAMLProblem, RecursionError) as problem:
         raise _unrecognised(kind, str(problem), raw) from None
     return _object({} if obj is None else obj, raw, kind), duplicates
 
@@ -138,7 +163,8 @@ def _protobuf(raw: bytes, kind: Kind) -> Object:
     struct = structs.root(group, version, name or kind.name)
     try:
         obj = protobufbody.decode(struct, message) if struct is not None else {}
-    except (protobuf.DecodeError, ValueError) as problem:
+        _count_members(obj)
+    except (protobuf.DecodeError, ValueError, RecursionError) as problem:
         raise undecodable(kind, str(problem)) from None
     return {"apiVersion": api_version or kind.api_version, "kind": name or kind.name, **obj}
 

@@ -10,6 +10,8 @@ import functools
 import re
 from typing import Any
 
+import orjson
+
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON")
 _FALSE = ("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF")
@@ -17,6 +19,10 @@ _BOOL = re.compile("|".join((*_TRUE, *_FALSE)))
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*|0[0-7_]+|0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _MERGE = re.compile(r"<<")
+
+
+# Aliases may repeat what they name, but not blow a small text up: go-yaml has such a limit as well.
+MOST_NODES = 100_000
 
 
 class YAMLProblem(ValueError):
@@ -38,7 +44,22 @@ def load(raw: bytes) -> tuple[Any, list[str]]:
         raise YAMLProblem(f"yaml: {error}") from None
     finally:
         loader.dispose()
-    return value, loader.repeated
+    _count(value, MOST_NODES + len(raw))
+    # Once through JSON: what aliases share is shared no more, and what JSON cannot say is found out here.
+    try:
+        return orjson.loads(orjson.dumps(value)), loader.repeated
+    except (orjson.JSONEncodeError, orjson.JSONDecodeError) as error:
+        raise YAMLProblem(f"yaml: {error}") from None
+
+
+def _count(value: Any, left: int) -> int:
+    """How many more nodes there may be after these. Raises YAMLProblem, RecursionError."""
+    left -= 1
+    if left < 0:
+        raise YAMLProblem("yaml: document contains excessive aliasing")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        left = _count(part, left)
+    return left
 
 
 @functools.cache
@@ -80,13 +101,13 @@ def _loader_class() -> Any:
     return Loader
 
 
-def _int(text: str) -> int:
+def _int(text: str) -> int | float:
     digits = text.replace("_", "")
     sign = -1 if digits.startswith("-") else 1
     digits = digits.lstrip("+-")
-    if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit():
-        return sign * int(digits, 8)
-    return sign * int(digits, 0)
+    is_old_octal = len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
+    value = sign * int(digits, 8 if is_old_octal else 0)
+    return value if -(1 << 63) <= value < 1 << 64 else float(value)
 
 
 def _key(key: Any) -> str:

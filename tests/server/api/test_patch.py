@@ -63,6 +63,12 @@ def test_a_json_patch_that_cannot_be_done_is_rejected(operation):
         json_patch(operation)
 
 
+def test_copies_cannot_blow_an_object_up():
+    doublings = [{"op": "copy", "from": "/data", "path": f"/data/c{at}"} for at in range(40)]
+    with pytest.raises(errors.Invalid):
+        json_patch(*doublings)
+
+
 def test_a_json_patch_has_a_longest_length_and_known_members():
     with pytest.raises(errors.TooLarge, match="The allowed maximum operations in a JSON patch is 10000, got 10001"):
         json_patch(*[{"op": "test", "path": "/data/a", "value": "1"}] * 10_001)

@@ -177,3 +177,43 @@ def test_what_is_no_envelope_is_refused():
 def test_secrets_and_webhooks_carry_bytes_as_base64():
     raw = envelope("v1", "Secret", F(2, F(1, "a") + F(2, b"\x00\xff")))
     assert decode(raw, kinds.SECRET, wire.PROTOBUF)[0]["data"] == {"a": "AP8="}
+
+
+DEEP = 100_000
+
+
+@pytest.mark.parametrize(
+    ("content_type", "raw"),
+    [
+        ("application/json", '{"data":' + '{"a":' * 500 + "1" + "}" * 501),
+        ("application/json", '{"data":' + "[" * DEEP),
+        ("application/yaml", "data: " + "[" * 2000 + "]" * 2000),
+        ("application/vnd.kubernetes.protobuf", None),
+    ],
+)
+def test_a_body_that_is_nested_too_deep_is_refused(content_type, raw):
+    kind = kinds.CONFIG_MAP
+    if raw is None:
+        kind, message = kinds.CUSTOM_RESOURCE_DEFINITION, b""
+        for _ in range(1000):
+            message = F(28, message)
+        raw = envelope("apiextensions.k8s.io/v1", kind.name, F(2, F(7, F(4, F(1, message)))))
+    assert refusal(raw, kind, content_type)
+
+
+def test_yaml_cannot_be_blown_up_by_aliases():
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{name}: &{name} [{', '.join(['*' + before] * 10)}]" for before, name in zip("abcdefgh", "bcdefghi", strict=True)]
+    assert "excessive aliasing" in refusal("\n".join(lines), content_type="application/yaml")
+
+
+def test_what_yaml_aliases_share_is_not_shared_afterwards():
+    obj, _ = decode("data: &d {a: x}\nbinaryData: *d\n", content_type="application/yaml")
+    assert obj["data"] == obj["binaryData"]
+    assert obj["data"] is not obj["binaryData"]
+
+
+def test_python_numbers_that_are_not_json_are_refused():
+    with pytest.raises(ValueError, match="NaN is not JSON"):
+        wire.find_duplicates(b'{"a": NaN}')
+    assert wire.find_duplicates(b'{"a": 123456789012345678901234567890, "b": -9223372036854775808}')[0] == {"a": 1.2345678901234568e29, "b": -(2**63)}
