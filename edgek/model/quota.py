@@ -203,3 +203,15 @@ def _claim(claim: Object) -> Usage:
         found[f"{class_name}.{CLASS_SUFFIX}/requests.storage"] = storage
         found[f"{class_name}.{CLASS_SUFFIX}/persistentvolumeclaims"] = ONE
     return found
+
+
+def counted_kind(name: str) -> Kind | None:
+    """The kind whose objects use a resource of a quota; None for a kind that is not built in."""
+    if name.startswith("count/"):
+        resource = name.removeprefix("count/")
+        return next((kind for kind in kinds.KINDS if kind.resource == resource), None)
+    if name.startswith("services."):
+        return kinds.SERVICE
+    if name == "requests.storage" or CLASS_SUFFIX in name:
+        return kinds.PERSISTENT_VOLUME_CLAIM
+    return next((kind for kind in COUNTED_BY_NAME if kind.plural == name), kinds.POD)

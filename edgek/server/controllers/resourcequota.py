@@ -1,0 +1,70 @@
+"""ResourceQuotas: counts what is used of them, whenever something in their namespace comes or goes.
+
+Admission raises what is used at once, write by write; here it is counted anew from what is there, so it also falls again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from edgek.client.reconcile import Cluster, Watch, own_key
+from edgek.model import kinds, objects, quota
+from edgek.model.objects import Object
+from edgek.model.quantity import ZERO
+from edgek.server.controllers import views
+from edgek.server.controllers.everything import Everything
+from edgek.server.controllers.views import MetaView, PodView
+
+RECOUNT_S = 300.0  # what changes without coming or going (a Service's type) is seen by then, as upstream
+
+
+class ResourceQuotaController:
+    name: ClassVar[str] = "resourcequota"
+    workers: ClassVar[int] = 1
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._quotas = cluster.informers.of(kinds.RESOURCE_QUOTA, views.whole)
+        self._pods = cluster.informers.of(kinds.POD, views.pod)
+        self._everything = Everything(cluster)
+
+    def watches(self) -> Sequence[Watch]:
+        self._quotas.add_index("namespace", _namespace)
+        return [Watch(self._quotas, own_key), Watch(self._pods, self._keys_of_pod), Watch(self._everything, self._keys_of_any)]
+
+    async def reconcile(self, key: str) -> float | None:
+        namespace, name = objects.split_key(key)
+        found = await self._cluster.client.find(kinds.RESOURCE_QUOTA, name, namespace)
+        if found is None:
+            return None
+        hard = dict((found.get("spec") or {}).get("hard") or {})
+        status = {"hard": hard, "used": await self._used(found, hard, namespace)}
+        if (found.get("status") or {}) != status:
+            await self._cluster.update(self._quotas, {**found, "status": status}, "status")
+        return RECOUNT_S
+
+    async def _used(self, found: Object, hard: dict[str, str], namespace: str) -> dict[str, str]:
+        tracked = quota.tracked(found, hard)
+        counted = {name: kind for name in tracked if (kind := quota.counted_kind(name)) is not None}
+        used: quota.Usage = {}
+        for kind in dict.fromkeys(counted.values()):
+            for obj in (await self._cluster.client.list(kind, namespace)).items:
+                if quota.applies(found, kind, obj):
+                    used = quota.total([used, quota.usage(kind, obj)])
+        return {name: str(used.get(name, ZERO)) for name in tracked}
+
+    def _keys_of_pod(self, key: str, old: PodView | None, new: PodView | None) -> Iterable[str]:
+        if old is None or new is None or old.finished != new.finished:
+            yield from self._quotas_in(objects.split_key(key)[0])
+
+    def _keys_of_any(self, key: str, old: MetaView | None, new: MetaView | None) -> Iterable[str]:
+        if old is None or new is None:
+            yield from self._quotas_in(objects.split_key(key.partition("|")[2])[0])
+
+    def _quotas_in(self, namespace: str) -> list[str]:
+        return [objects.key(each) for each in self._quotas.by_index("namespace", namespace)] if namespace else []
+
+
+def _namespace(found: Object) -> Iterable[str]:
+    yield objects.namespace(found)
