@@ -101,12 +101,13 @@ class NodeKeeper:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_node, registered)
             while True:
-                await self._beat(registered.is_set())
-                if registered.is_set():
-                    await trio.sleep(BEAT_S)
-                    continue
+                known = registered.is_set()
+                await self._beat(known)
                 with trio.move_on_after(BEAT_S):
-                    await registered.wait()
+                    if not known:
+                        await registered.wait()  # and then it is shown at once
+                        continue
+                    await trio.sleep_forever()
 
     async def _follow_node(self, registered: trio.Event) -> None:
         await self._register()

@@ -1,0 +1,131 @@
+"""The node's own objects: registered, kept alive, and left alone at rest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+import trio.testing
+
+from edgek.agent.node import NodeKeeper, new_node, taint
+from edgek.client.client import Client
+from edgek.client.events import Recorder
+from edgek.host import wallclock
+from edgek.model import kinds, objects
+from edgek.model.objects import Object
+from tests.agent.kubelet.scene import EPOCH, MACHINE, settings
+from tests.fakes.api import FakeApi
+from tests.fakes.runtime import FakeRuntime, open_runtime
+
+
+@attrs.define
+class Here:
+    api: FakeApi
+    client: Client
+    runtime: FakeRuntime
+    keeper: NodeKeeper
+    short: set[str]
+
+    def node(self) -> Object:
+        found = self.api.one(kinds.NODE, "node-1")
+        assert found is not None
+        return found
+
+    def condition(self, type_: str) -> Object:
+        found = objects.condition(self.node(), type_)
+        assert found is not None
+        return found
+
+
+@asynccontextmanager
+async def keeper(folder: Path) -> AsyncIterator[Here]:
+    former = wallclock.use(lambda: EPOCH + trio.current_time())
+    try:
+        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+            api, short = FakeApi(), set[str]()
+            client = Client(api)
+            recorder = Recorder(client, "kubelet", "node-1")
+            made = NodeKeeper(settings(folder), client, runtime, recorder, MACHINE, pressures=lambda: frozenset(short))
+            nursery.start_soon(recorder.run)
+            await nursery.start(made.run)
+            await trio.sleep(1)
+            yield Here(api, client, runtime, made, short)
+            nursery.cancel_scope.cancel()
+    finally:
+        wallclock.use(former)
+
+
+async def test_a_node_registers_itself_and_is_ready(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with keeper(tmp_path) as here:
+        node = here.node()
+        assert objects.labels(node)["kubernetes.io/hostname"] == "node-1"
+        assert (here.condition("Ready")["status"], here.condition("Ready")["reason"]) == ("True", "KubeletReady")
+        assert here.condition("MemoryPressure")["status"] == "False"
+        assert node["status"]["capacity"]["cpu"] == "4"
+        assert node["status"]["addresses"] == [{"type": "InternalIP", "address": "192.0.2.1"}, {"type": "Hostname", "address": "node-1"}]
+        assert node["status"]["nodeInfo"]["containerRuntimeVersion"] == "fake://1.0"
+        lease = here.api.one(kinds.LEASE, "node-1", "kube-node-lease")
+        assert lease is not None
+        assert lease["spec"]["holderIdentity"] == "node-1"
+
+
+async def test_at_rest_only_the_lease_is_written_and_every_five_minutes_the_status(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with keeper(tmp_path) as here:
+        await trio.sleep(30)
+        before = len(here.api.writes)
+        await trio.sleep(600)
+        written = [resource for _, resource, _ in here.api.writes[before:]]
+        assert written.count("leases.coordination.k8s.io") == 60
+        assert written.count("nodes/status") == 2
+        assert len(written) == 62
+
+
+async def test_a_runtime_that_is_away_makes_the_node_not_ready(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with keeper(tmp_path) as here:
+        here.runtime.go_away()
+        await trio.sleep(12)
+        assert here.condition("Ready")["status"] == "False"
+        assert here.condition("Ready")["message"].startswith("container runtime is down")
+        here.runtime.come_back()
+        await trio.sleep(12)
+        assert here.condition("Ready")["status"] == "True"
+        words = [event["reason"] for event in here.api.all(kinds.EVENT)]
+        assert words == ["Starting", "NodeReady", "NodeNotReady", "NodeReady"] or sorted(words) == ["NodeNotReady", "NodeReady", "Starting"]
+
+
+async def test_pressure_is_shown_within_a_beat(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with keeper(tmp_path) as here:
+        here.short.add("MemoryPressure")
+        await trio.sleep(11)
+        assert here.condition("MemoryPressure")["reason"] == "KubeletHasInsufficientMemory"
+
+
+async def test_conditions_and_resources_of_others_are_kept(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with keeper(tmp_path) as here:
+        status = here.node()["status"]
+        network = {"type": "NetworkUnavailable", "status": "False", "lastTransitionTime": "2027-01-01T00:00:00Z"}
+        patch = {"status": {"conditions": [*status["conditions"], network], "capacity": {"example.org/card": "2"}}}
+        await here.client.patch(kinds.NODE, "node-1", patch, subresource="status")
+        here.short.add("DiskPressure")
+        await trio.sleep(11)
+        assert here.condition("NetworkUnavailable")["status"] == "False"
+        assert here.node()["status"]["capacity"]["example.org/card"] == "2"
+        assert here.keeper.offer().allocatable["example.org/card"] == 2
+
+
+async def test_labels_of_administrators_count_for_admission(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with keeper(tmp_path) as here:
+        await here.client.patch(kinds.NODE, "node-1", {"metadata": {"labels": {"disk": "ssd"}}})
+        await trio.sleep(1)
+        assert here.keeper.offer().labels["disk"] == "ssd"
+
+
+def test_taints_and_labels_come_from_the_command_line(tmp_path: Path) -> None:
+    told = attrs.evolve(settings(tmp_path), node_labels={"a": "b"}, node_taints=("k=v:NoSchedule", "x:NoExecute"))
+    node = new_node(told, MACHINE)
+    assert objects.labels(node)["a"] == "b"
+    assert node["spec"]["taints"] == [{"key": "k", "value": "v", "effect": "NoSchedule"}, {"key": "x", "effect": "NoExecute"}]
+    assert taint("k=:NoSchedule") == {"key": "k", "effect": "NoSchedule"}
