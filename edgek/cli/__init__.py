@@ -36,6 +36,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("version", "edgek.cli.version", "print the version"),
 )
 
+# Faces that edgek calls itself by, in a child process: not for people, so not in the list above.
+INTERNAL = {"internal-store": "edgek.server.store.schema"}
+
 # What k3s has as a command and edgek has not (yet): refused by name.
 REFUSED = {
     "agent": "joining another machine's cluster is not supported yet; `edgek server` runs a cluster of one node",
@@ -58,6 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     if first in REFUSED:
         print(f"edgek: {first}: {REFUSED[first]}", file=sys.stderr)
         return 2
+    if first in INTERNAL:
+        return run(Command(first, INTERNAL[first], ""), rest)
     command = next((command for command in COMMANDS if command.name == first), None)
     if command is None:
         print(f"edgek: there is no command {first!r}\n\n{usage()}", file=sys.stderr)
