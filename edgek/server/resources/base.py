@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from edgek.model import objects
+from edgek.model import objects, schema
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 from edgek.server.resources import metadata
@@ -51,6 +51,7 @@ class Resource:
         """Drop what a client may not set at creation (status), set what the server sets (generation, phase)."""
         if self.kind.subresource("status"):
             obj.pop("status", None)
+            schema.apply_defaults(self.kind, obj)
         if self.generation_of:
             objects.metadata(obj)["generation"] = 1
 

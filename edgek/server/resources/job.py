@@ -54,7 +54,6 @@ class Job(Resource):
 
     def prepare_create(self, obj: Object) -> None:
         super().prepare_create(obj)
-        obj["status"] = {}
         if not obj["spec"].get("manualSelector"):
             _make_selector(obj)
         _label_like_template(obj)

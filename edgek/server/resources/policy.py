@@ -26,10 +26,6 @@ class PodDisruptionBudget(Resource):
     def __init__(self) -> None:
         super().__init__(kinds.POD_DISRUPTION_BUDGET)
 
-    def prepare_create(self, obj: Object) -> None:
-        super().prepare_create(obj)
-        obj["status"] = dict.fromkeys(_COUNTS, 0)
-
     def validate(self, obj: Object) -> Sequence[FieldError]:
         errors = Errors()
         spec = obj.get("spec") or {}

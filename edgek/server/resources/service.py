@@ -50,7 +50,7 @@ class Service(Resource):
             fill_members(spec, {"allocateLoadBalancerNodePorts": True})
 
     def prepare_create(self, obj: Object) -> None:
-        obj["status"] = {"loadBalancer": {}}
+        super().prepare_create(obj)
         sync_cluster_ips(obj["spec"], None)
         drop_what_the_type_lacks(obj["spec"], None)
 

@@ -36,13 +36,6 @@ class Workload(Resource):
     def default_spec(self, spec: Object) -> None:
         """The template's defaults are there already."""
 
-    def prepare_create(self, obj: Object) -> None:
-        super().prepare_create(obj)
-        obj["status"] = self.first_status()
-
-    def first_status(self) -> Object:
-        return {}
-
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
         template = (obj.get("spec") or {}).get("template") or {}
         if old is not None and template == (old.get("spec") or {}).get("template"):
@@ -117,9 +110,6 @@ class ReplicaSet(Workload):
     def default_spec(self, spec: Object) -> None:
         fill_members(spec, {"replicas": 1})
 
-    def first_status(self) -> Object:
-        return {"replicas": 0}
-
     def validate(self, obj: Object) -> Sequence[FieldError]:
         errors, spec = Errors(), obj.get("spec") or {}
         errors.non_negative(SPEC / "replicas", spec.get("replicas"))
@@ -155,9 +145,6 @@ class ReplicationController(Workload):
                 objects.metadata(obj)["labels"] = dict(labels)
         fill_members(spec, {"replicas": 1})
 
-    def first_status(self) -> Object:
-        return {"replicas": 0}
-
     def validate(self, obj: Object) -> Sequence[FieldError]:
         errors, spec = Errors(), obj.get("spec") or {}
         errors.non_negative(SPEC / "minReadySeconds", spec.get("minReadySeconds"))
@@ -184,9 +171,6 @@ class DaemonSet(Workload):
         if strategy["type"] == "RollingUpdate":
             fill_members(strategy, {"rollingUpdate": {}})
             fill_members(strategy["rollingUpdate"], {"maxUnavailable": 1, "maxSurge": 0})
-
-    def first_status(self) -> Object:
-        return dict.fromkeys(("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"), 0)
 
     def prepare_create(self, obj: Object) -> None:
         super().prepare_create(obj)
