@@ -8,28 +8,37 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgek.client.reconcile import Cluster, Controller
+from edgek.server.controllers.clusterroleaggregation import ClusterRoleAggregationController
 from edgek.server.controllers.daemonset import DaemonSetController
 from edgek.server.controllers.deployment import DeploymentController
 from edgek.server.controllers.disruption import DisruptionController
 from edgek.server.controllers.endpoints import EndpointsController
 from edgek.server.controllers.endpointslice import EndpointSliceController
 from edgek.server.controllers.endpointslicemirroring import EndpointSliceMirroringController
+from edgek.server.controllers.ephemeralvolume import EphemeralVolumeController
 from edgek.server.controllers.garbage import GarbageController
 from edgek.server.controllers.job import JobController
+from edgek.server.controllers.localpath import LocalPathController
 from edgek.server.controllers.namespace import NamespaceController
 from edgek.server.controllers.nodecidr import NodeCidrController
 from edgek.server.controllers.nodelifecycle import NodeLifecycleController
 from edgek.server.controllers.podgc import PodGcController
 from edgek.server.controllers.replicaset import ReplicaSetController
 from edgek.server.controllers.replicationcontroller import ReplicationControllerController
+from edgek.server.controllers.resourcequota import ResourceQuotaController
 from edgek.server.controllers.rootca import RootCaController
+from edgek.server.controllers.secrettoken import SecretTokenController
 from edgek.server.controllers.serviceaccount import ServiceAccountController
 from edgek.server.controllers.tainteviction import TaintEvictionController
 from edgek.server.controllers.ttlafterfinished import TtlAfterFinishedController
+from edgek.server.controllers.volumebinding import VolumeBindingController
+from edgek.server.controllers.volumeprotection import ClaimProtectionController, VolumeProtectionController
 
 CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
     ServiceAccountController,
     RootCaController,
+    SecretTokenController,
+    ClusterRoleAggregationController,
     NamespaceController,
     GarbageController,
     NodeCidrController,
@@ -43,7 +52,13 @@ CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
     JobController,
     DisruptionController,
     TtlAfterFinishedController,
+    ResourceQuotaController,
     EndpointsController,
     EndpointSliceController,
     EndpointSliceMirroringController,
+    EphemeralVolumeController,
+    VolumeBindingController,
+    LocalPathController,
+    ClaimProtectionController,
+    VolumeProtectionController,
 )

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# controller: account
+# By the name of the controller.
 ACCOUNTS: Mapping[str, str] = {
     "daemonset": "daemon-set-controller",
     "deployment": "deployment-controller",
     "disruption": "disruption-controller",
-    "poddisruptionbudget": "disruption-controller",
     "endpoints": "endpoint-controller",
     "endpointslice": "endpointslice-controller",
     "endpointslicemirroring": "endpointslicemirroring-controller",
+    "ephemeralvolume": "ephemeral-volume-controller",
     "garbage": "generic-garbage-collector",
     "job": "job-controller",
+    "localpath": "persistent-volume-binder",
     "namespace": "namespace-controller",
     "nodecidr": "node-controller",
     "nodelifecycle": "node-controller",
     "podgc": "pod-garbage-collector",
+    "pvcprotection": "pvc-protection-controller",
+    "pvprotection": "pv-protection-controller",
     "replicaset": "replicaset-controller",
     "replicationcontroller": "replication-controller",
     "root-ca": "root-ca-cert-publisher",
     "serviceaccount": "service-account-controller",
     "tainteviction": "node-controller",
     "ttlafterfinished": "ttl-after-finished-controller",
+    "volumebinding": "persistent-volume-binder",
 }
 
 

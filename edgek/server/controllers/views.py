@@ -105,6 +105,7 @@ class PodView:
     subdomain: str
     ports: tuple[ContainerPort, ...]
     claims: tuple[str, ...]
+    own_claims: tuple[str, ...]  # of these, the ones made for its ephemeral volumes
     deletion_cost: int
     completion_index: int
     index_failures: int
@@ -175,6 +176,7 @@ def pod(obj: Object) -> PodView:
         subdomain=spec.get("subdomain") or "",
         ports=_ports(spec),
         claims=_claims(objects.name(obj), spec),
+        own_claims=_own_claims(objects.name(obj), spec),
         deletion_cost=_number(objects.annotations(obj).get(DELETION_COST), 0),
         completion_index=_number(objects.annotations(obj).get(COMPLETION_INDEX), -1),
         index_failures=_number(objects.annotations(obj).get(INDEX_FAILURES), 0),
@@ -235,8 +237,11 @@ def _ports(spec: Object) -> tuple[ContainerPort, ...]:
 def _claims(pod_name: str, spec: Object) -> tuple[str, ...]:
     """Names of the claims that the pod's volumes use; an ephemeral volume's claim is named after both."""
     named = [volume["persistentVolumeClaim"]["claimName"] for volume in spec.get("volumes") or () if volume.get("persistentVolumeClaim")]
-    own = [f"{pod_name}-{volume['name']}" for volume in spec.get("volumes") or () if volume.get("ephemeral")]
-    return (*named, *own)
+    return (*named, *_own_claims(pod_name, spec))
+
+
+def _own_claims(pod_name: str, spec: Object) -> tuple[str, ...]:
+    return tuple(f"{pod_name}-{volume['name']}" for volume in spec.get("volumes") or () if volume.get("ephemeral"))
 
 
 def _tolerations(spec: Object) -> tuple[Toleration, ...]:

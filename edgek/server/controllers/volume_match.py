@@ -1,0 +1,78 @@
+"""Which PersistentVolume suits a claim: the smallest that is large enough. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from edgek.model import objects, quantity, selectors
+from edgek.model.objects import Object
+from edgek.server.controllers import placement
+from edgek.server.controllers.placement import Place
+
+
+def best(claim: Object, volumes: Iterable[Object], node: Place | None, *, only_held: bool) -> Object | None:
+    """A volume that is held for this claim, or else free and fitting.
+
+    ``only_held``: the claim still waits for its first consumer. ``node``: where that consumer will run.
+    """
+    volumes = [each for each in volumes if not objects.is_deleting(each)]
+    held = next((each for each in volumes if is_held_for(each, claim)), None)
+    if held is not None or only_held:
+        return held if held is not None and fits(claim, held) else None
+    free = [each for each in volumes if _is_free(each) and fits(claim, each) and _selected(claim, each) and reaches(each, node)]
+    return min(free, key=lambda each: (capacity(each), objects.name(each)), default=None)
+
+
+def is_held_for(volume: Object, claim: Object) -> bool:
+    """Its claimRef names this claim, and no other of that name."""
+    reference = (volume.get("spec") or {}).get("claimRef") or {}
+    same = reference.get("name") == objects.name(claim) and reference.get("namespace") == objects.namespace(claim)
+    return same and reference.get("uid") in (None, "", objects.uid(claim))
+
+
+def fits(claim: Object, volume: Object) -> bool:
+    wanted, offered = claim["spec"], volume["spec"]
+    return (
+        storage_class(claim) == storage_class(volume)
+        and set(wanted.get("accessModes") or ()) <= set(offered.get("accessModes") or ())
+        and (wanted.get("volumeMode") or "Filesystem") == (offered.get("volumeMode") or "Filesystem")
+        and capacity(volume) >= requested(claim)
+    )
+
+
+def storage_class(obj: Object) -> str:
+    """Of a claim or a volume; the annotation is how it was said before there was a field."""
+    spec = obj.get("spec") or {}
+    return str(objects.annotations(obj).get("volume.beta.kubernetes.io/storage-class") or spec.get("storageClassName") or "")
+
+
+def capacity(volume: Object) -> int:
+    return _nanos((volume["spec"].get("capacity") or {}).get("storage"))
+
+
+def requested(claim: Object) -> int:
+    return _nanos(((claim["spec"].get("resources") or {}).get("requests") or {}).get("storage"))
+
+
+def reaches(volume: Object, node: Place | None) -> bool:
+    required = (volume["spec"].get("nodeAffinity") or {}).get("required")
+    if node is None or required is None:
+        return True
+    return any(placement.matches(term, node) for term in required.get("nodeSelectorTerms") or ())
+
+
+def _is_free(volume: Object) -> bool:
+    return not volume["spec"].get("claimRef") and (volume.get("status") or {}).get("phase") == "Available"
+
+
+def _selected(claim: Object, volume: Object) -> bool:
+    selector = claim["spec"].get("selector")
+    try:
+        return selector is None or selectors.of_dict(selector).matches(objects.labels(volume))
+    except selectors.SelectorError:
+        return False
+
+
+def _nanos(text: Any) -> int:
+    return quantity.parse(str(text)).nanos if text else 0

@@ -1,0 +1,137 @@
+"""Claims find their volumes, keep them, and lose them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgek.model import kinds, objects
+from edgek.model.objects import Object
+from edgek.server.controllers.volumebinding import VolumeBindingController
+from tests.fakes.scene import Scene, scene
+
+
+def volume(name: str, size: str = "1Gi", **spec: Any) -> Object:
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "capacity": {"storage": size},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "",
+            "hostPath": {"path": f"/srv/{name}"},
+            **spec,
+        },
+    }
+
+
+def claim(name: str = "data", size: str = "1Gi", **spec: Any) -> Object:
+    wanted = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}, "storageClassName": "", **spec}
+    return {"metadata": {"name": name}, "spec": wanted}
+
+
+def volume_of(cluster: Scene, name: str = "data") -> str:
+    found = cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, name)
+    return str(found["spec"].get("volumeName", "")) if found["status"]["phase"] == "Bound" else found["status"]["phase"]
+
+
+def phase(cluster: Scene, name: str) -> str:
+    return str(cluster.get(kinds.PERSISTENT_VOLUME, name)["status"]["phase"])
+
+
+async def test_the_smallest_volume_that_is_large_enough_is_bound(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        for name, size in (("small", "500Mi"), ("large", "10Gi"), ("right", "2Gi")):
+            await cluster.create(kinds.PERSISTENT_VOLUME, volume(name, size))
+        await cluster.settle()
+        assert phase(cluster, "right") == "Available"
+        made = await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim(size="1Gi"))
+        await cluster.settle()
+        assert volume_of(cluster) == "right"
+        bound = cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "data")
+        assert bound["status"]["capacity"] == {"storage": "2Gi"}
+        assert objects.annotations(bound)["pv.kubernetes.io/bind-completed"] == "yes"
+        assert phase(cluster, "right") == "Bound"
+        assert cluster.get(kinds.PERSISTENT_VOLUME, "right")["spec"]["claimRef"]["uid"] == objects.uid(made)
+        assert await cluster.writes_in(600) == []
+
+
+async def test_two_claims_never_get_the_same_volume(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("only"))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim("one"))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim("two"))
+        await cluster.settle()
+        assert sorted([volume_of(cluster, "one"), volume_of(cluster, "two")]) == ["Pending", "only"]
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("another"))
+        await cluster.settle()
+        assert sorted([volume_of(cluster, "one"), volume_of(cluster, "two")]) == ["another", "only"]
+
+
+async def test_class_mode_and_selector_must_fit(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("other-class", storageClassName="fast"))
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("other-mode", accessModes=["ReadOnlyMany"]))
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("block", volumeMode="Block"))
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("unlabelled"))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim(selector={"matchLabels": {"disk": "a"}}))
+        await cluster.settle()
+        assert volume_of(cluster) == "Pending"
+        assert ("FailedBinding", "no persistent volumes available for this claim and no storage class is set") in cluster.events()
+
+
+async def test_a_volume_held_for_a_claim_waits_for_it(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("held", "5Gi", claimRef={"namespace": "default", "name": "data"}))
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("free", "1Gi"))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim("stranger"))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim("data"))
+        await cluster.settle()
+        assert volume_of(cluster, "stranger") == "free"
+        assert volume_of(cluster, "data") == "held"
+
+
+async def test_a_claim_may_name_its_volume(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim(volumeName="chosen"))
+        await cluster.settle()
+        assert cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "data")["status"]["phase"] == "Pending"
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("chosen"))
+        await cluster.settle()
+        assert volume_of(cluster) == "chosen"
+
+
+async def test_a_volume_whose_claim_is_gone_is_released_and_not_given_to_a_namesake(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("only"))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim())
+        await cluster.settle()
+        await cluster.change(kinds.PERSISTENT_VOLUME_CLAIM, "data", {"metadata": {"finalizers": None}})
+        await cluster.client.delete(kinds.PERSISTENT_VOLUME_CLAIM, "data", "default")
+        await cluster.settle()
+        assert phase(cluster, "only") == "Released"
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim())
+        await cluster.settle()
+        assert volume_of(cluster) == "Pending"
+        assert phase(cluster, "only") == "Released"
+
+
+async def test_a_claim_whose_volume_is_gone_is_lost(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("only"))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim())
+        await cluster.settle()
+        await cluster.change(kinds.PERSISTENT_VOLUME, "only", {"metadata": {"finalizers": None}})
+        await cluster.client.delete(kinds.PERSISTENT_VOLUME, "only")
+        await cluster.settle()
+        assert cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "data")["status"]["phase"] == "Lost"
+        assert any(reason == "ClaimLost" for reason, _ in cluster.events())
+
+
+async def test_a_claim_of_a_class_is_marked_for_its_provisioner(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.STORAGE_CLASS, {"metadata": {"name": "cloud"}, "provisioner": "example.com/disk"})
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim(storageClassName="cloud"))
+        await cluster.settle()
+        marks = objects.annotations(cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "data"))
+        assert marks["volume.kubernetes.io/storage-provisioner"] == "example.com/disk"
+        assert any(reason == "ExternalProvisioning" for reason, _ in cluster.events())
