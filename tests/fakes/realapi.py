@@ -9,6 +9,7 @@ import orjson
 
 from edgek.client.client import Client
 from edgek.client.transport import Request, Response, StreamResponse
+from edgek.host import pki
 from edgek.model import errors, kinds
 from edgek.model.kinds import KINDS, Kind
 from edgek.model.objects import Object
@@ -21,6 +22,7 @@ from edgek.server.api.tokens import ServiceAccountTokens
 from edgek.server.store.backend import Draft, Key, Record
 from edgek.server.store.memory import MemoryBackend
 
+SIGNING_KEY = pki.make_signing_key()
 ADMIN = User("admin", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
 BY_ROUTE = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
@@ -51,7 +53,7 @@ class RealApi:
 
     def __init__(self) -> None:
         self._backend = _Listing()
-        tokens = ServiceAccountTokens(self._backend, b"", issuer="https://issuer.example")
+        tokens = ServiceAccountTokens(self._backend, SIGNING_KEY, issuer="https://issuer.example")
         authorizer = Authorizer(self._backend)
         api = assemble(self._backend, authenticator=Authenticator(tokens=tokens), authorizer=authorizer, tokens=tokens)
         self._registry = api.registry
