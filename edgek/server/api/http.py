@@ -27,6 +27,7 @@ from edgek.server.api.responses import Answer, Cut, Line, Parts, Streaming, Upgr
 
 HANDSHAKE_S = 10.0
 REQUEST_S = 60.0  # from a request's first byte to its last
+STALLED_MS = 120_000  # a reader that takes nothing for so long is gone; the kernel watches that
 IDLE_S = 300.0  # between requests; Go's clients give up after 90 themselves
 HEAD_LIMIT = 128 * 1024  # bytes of request line and headers
 BODY_LIMIT = 3 * 1024 * 1024  # bytes; upstream's
@@ -97,6 +98,7 @@ def _tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
 
 
 class _TooMuch(Exception):
@@ -186,6 +188,7 @@ class _Connection:
         self._channel = channel
         self._handler = handler
         self._nursery = nursery
+        self._scope = trio.CancelScope()
 
     async def run(self) -> None:
         try:
@@ -200,7 +203,7 @@ class _Connection:
 
     async def _serve(self, peer: Peer) -> None:
         parser = _Parser()
-        with trio.CancelScope() as scope:
+        with self._scope as scope:
             while True:
                 # Moving a deadline costs as much as parsing a request: it is moved rarely, so a client has between 9/10 and all of IDLE_S.
                 now = trio.current_time()
@@ -272,6 +275,8 @@ class _Connection:
     async def _send(self, answer: Response | Parts, keep: bool, head_only: bool) -> None:
         size = answer.size if isinstance(answer, Parts) else len(answer.body)
         head = _head(answer.status, answer.headers, "" if keep else "connection: close\r\n", f"content-length: {size}\r\n")
+        if size > SMALL:  # a thin line may need long for it: whether it moves at all is the kernel's watch (STALLED_MS)
+            self._scope.deadline = math.inf
         if head_only:
             await self._channel.send_all(head)
         elif isinstance(answer, Parts):

@@ -245,9 +245,15 @@ def check_fields(kind: Kind, asked: ListOptions) -> None:
 def matches(record: Record, asked: ListOptions) -> bool:
     if not asked.labels.is_empty and not asked.labels.matches(record.labels):
         return False
-    if asked.fields.is_empty:
-        return True
-    return asked.fields.matches({**record.fields, "metadata.name": record.key.name, "metadata.namespace": record.key.namespace})
+    return all((_field(record, each.field) == each.value) == each.equal for each in asked.fields.requirements)
+
+
+def _field(record: Record, field: str) -> str:
+    if field == "metadata.name":
+        return record.key.name
+    if field == "metadata.namespace":
+        return record.key.namespace
+    return record.fields.get(field, "")
 
 
 def _token(revision: int, namespace: str, name: str, within: str) -> str:
