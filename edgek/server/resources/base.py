@@ -9,6 +9,8 @@ The way of a write: ``default`` → ``prepare_create`` or ``prepare_update`` →
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -51,7 +53,8 @@ class Resource:
         """Drop what a client may not set at creation (status), set what the server sets (generation, phase)."""
         if self.kind.subresource("status"):
             obj.pop("status", None)
-            schema.apply_defaults(self.kind, obj)
+            if (first := _first_status(self.kind)) is not None:
+                obj["status"] = copy.deepcopy(first)
         if self.generation_of:
             objects.metadata(obj)["generation"] = 1
 
@@ -110,6 +113,15 @@ class Resource:
         """Give back what ``obj`` holds and ``kept`` does not: ``(new, old)`` after a failed write, ``(old, new)`` after an update, ``(old, None)``
         after a deletion.
         """
+
+
+@functools.cache
+def _first_status(kind: Kind) -> Any:
+    """What an absent status prints as: some counts begin as zero, and most statuses as the empty object."""
+    blank: Object = {}
+    schema.normalise(kind, blank)
+    schema.apply_defaults(kind, blank)
+    return blank.get("status")
 
 
 def keep_member(obj: Object, old: Object, member: str) -> None:
