@@ -262,7 +262,8 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str], file: Pat
     first = data_dir == DEFAULT_DATA_DIR
     values["kubelet_dir"] = values["kubelet_dir"] or (Path("/var/lib/kubelet") if first else data_dir / "agent" / "kubelet")
     values["pod_logs_dir"] = values["pod_logs_dir"] or (Path("/var/log/pods") if first else data_dir / "agent" / "pod-logs")
-    cgroup_root = str(values["cgroup_root"] or ("/" if first else f"/{data_dir.name}"))
+    # Another node's cgroups are named after its data directory, whole: /srv/two -> /srv-two.
+    cgroup_root = str(values["cgroup_root"] or ("/" if first else "/" + str(data_dir).strip("/").replace("/", "-")))
     node_name = (values["node_name"] or host_name).lower()
     return _checked(Config(**{**values, "cgroup_root": cgroup_root, "node_name": node_name}))
 

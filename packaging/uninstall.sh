@@ -3,6 +3,7 @@
 # Safe to run twice, and after an installation that failed half way. Packages of the distribution that were installed stay; it names them at the end.
 #
 #   --keep-data        leave the data directory (the cluster's state, images, volumes) and the configuration
+#   --node-only        take one node away that was started by hand, and leave the installed edgek and its service alone
 #   EDGEK_DATA_DIR, EDGEK_RUN_DIR, EDGEK_KUBELET_DIR, EDGEK_POD_LOGS_DIR, EDGEK_CGROUP_ROOT    as edgek was started with
 set -u
 
@@ -16,8 +17,14 @@ LOG=/var/log/edgek.log
 say() { printf '[edgek] %s\n' "$*"; }
 [ "$(id -u)" = 0 ] || { echo "[edgek] uninstalling needs root; try: sudo $0" >&2; exit 1; }
 
-keep=''
-[ "${1:-}" = --keep-data ] && keep=1
+keep='' node_only=''
+for argument in "$@"; do
+    case $argument in
+    --keep-data) keep=1 ;;
+    --node-only) node_only=1 ;;
+    *) echo "[edgek] $argument is unknown; $0 takes --keep-data and --node-only" >&2; exit 2 ;;
+    esac
+done
 
 # --- what edgek was started with: the environment, else the flags of the service, else the configuration file, else the default ---------------
 
@@ -32,7 +39,7 @@ RUN=${EDGEK_RUN_DIR:-$(flag run-dir /run/edgek)}
 if [ "$DATA" = /var/lib/edgek ]; then
     KUBELET=/var/lib/kubelet LOGS=/var/log/pods ROOT=/
 else
-    KUBELET=$DATA/agent/kubelet LOGS=$DATA/agent/pod-logs ROOT=/$(basename "$DATA")
+    KUBELET=$DATA/agent/kubelet LOGS=$DATA/agent/pod-logs ROOT=/$(echo "$DATA" | sed 's,^/*,,; s,/*$,,; s,/,-,g')
 fi
 KUBELET=${EDGEK_KUBELET_DIR:-$(flag kubelet-dir "$KUBELET")}
 LOGS=${EDGEK_POD_LOGS_DIR:-$(flag pod-logs-dir "$LOGS")}
@@ -43,10 +50,12 @@ TASKS=$RUN/containerd/io.containerd.runtime.v2.task/k8s.io
 
 stop_edgek() {
     say 'Stopping edgek'
+    end "$(cat "$RUN/edgek.pid" 2>/dev/null)"
+    [ -z "$node_only" ] || return 0
     if [ -d /run/systemd/system ]; then systemctl disable -q --now edgek 2>/dev/null; fi
     if command -v rc-service >/dev/null 2>&1; then rc-service -q edgek stop 2>/dev/null; rc-update -q del edgek default 2>/dev/null; fi
     [ ! -x $PREFIX/supervise.sh ] || $PREFIX/supervise.sh stop
-    end "$(cat "$RUN/edgek.pid" 2>/dev/null)"
+    end "$(cat "$RUN/edgek.pid" 2>/dev/null)" # one that the service manager had just started again
 }
 
 end() { # PID: TERM, then KILL after ten seconds
@@ -123,7 +132,7 @@ remove_logs() {
     for link in /var/log/containers/*.log; do
         case $(readlink "$link" 2>/dev/null) in "$LOGS"/*) rm -f "$link" ;; esac
     done
-    rm -rf "$LOGS" $LOG $LOG.1
+    rm -rf "$LOGS"
     rmdir /var/log/containers 2>/dev/null
 }
 
@@ -133,10 +142,10 @@ remove_files() {
     remove_logs
     rm -rf "$RUN"
     # One file system at a time: a mount that could not be removed keeps what is in it.
-    if [ -z "$keep" ]; then
-        rm -rf --one-file-system "$KUBELET" "$DATA" $CONFIG_DIR
-    fi
-    rm -f $UNIT $RC $BIN_DIR/edgek $BIN_DIR/edgek-uninstall
+    [ -n "$keep" ] || rm -rf --one-file-system "$KUBELET" "$DATA"
+    [ -z "$node_only" ] || return 0
+    [ -n "$keep" ] || rm -rf $CONFIG_DIR
+    rm -f $LOG $LOG.1 $UNIT $RC $BIN_DIR/edgek $BIN_DIR/edgek-uninstall
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
     [ ! -f $PREFIX/packages ] || packages=$(tr '\n' ' ' <$PREFIX/packages)
     rm -rf $PREFIX

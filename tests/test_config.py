@@ -22,7 +22,11 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
 def test_the_first_node_uses_the_well_known_folders_and_one_beside_it_its_own(tmp_path):
     first, second = load(tmp_path), load(tmp_path, {"data_dir": "/srv/two"})
     assert (str(first.kubelet_dir), str(first.pod_logs_dir), first.cgroup_root) == ("/var/lib/kubelet", "/var/log/pods", "/")
-    assert (str(second.kubelet_dir), str(second.pod_logs_dir), second.cgroup_root) == ("/srv/two/agent/kubelet", "/srv/two/agent/pod-logs", "/two")
+    assert (str(second.kubelet_dir), str(second.pod_logs_dir), second.cgroup_root) == (
+        "/srv/two/agent/kubelet",
+        "/srv/two/agent/pod-logs",
+        "/srv-two",
+    )
 
 
 def test_repeated_flags_and_lists_in_the_file_become_tuples(tmp_path):

@@ -17,7 +17,36 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-TOOLS = ("sh", "cat", "ls", "sleep", "echo", "env", "id", "hostname", "tar", "curl", "getent", "head", "wc", "dd", "touch", "mkdir", "rm", "grep", "date", "sha256sum", "stat", "kill", "true", "false", "seq", "mount", "df", "test")
+TOOLS = (
+    "sh",
+    "cat",
+    "ls",
+    "sleep",
+    "echo",
+    "env",
+    "id",
+    "hostname",
+    "tar",
+    "curl",
+    "getent",
+    "head",
+    "wc",
+    "dd",
+    "touch",
+    "mkdir",
+    "rm",
+    "grep",
+    "date",
+    "sha256sum",
+    "stat",
+    "kill",
+    "true",
+    "false",
+    "seq",
+    "mount",
+    "df",
+    "test",
+)
 NGINX_CONF = """
 worker_processes 1;
 error_log /dev/stderr notice;
@@ -69,7 +98,9 @@ def layer(programs: Sequence[str], files: Mapping[str, str], folders: Sequence[s
     return out.getvalue()
 
 
-def archive(path: Path, reference: str, root: bytes, *, command: Sequence[str], ports: Sequence[str] = (), user: str = "", env: Sequence[str] = ()) -> Path:
+def archive(
+    path: Path, reference: str, root: bytes, *, command: Sequence[str], ports: Sequence[str] = (), user: str = "", env: Sequence[str] = ()
+) -> Path:
     """Write an OCI archive with one uncompressed layer and this reference."""
     blobs: dict[str, bytes] = {}
 

@@ -20,7 +20,14 @@ PACKAGES = (
     "systemd,systemd-sysv,udev,kmod,iproute2,procps,ca-certificates,"
     "containerd,runc,nftables,conntrack,musl-tools,gcc,libc6-dev,python3,python3-venv,kubernetes-client,nginx-light,curl"
 )
-MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")  # in the order they lean on each other
+MODULES = (
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "virtio_blk",
+)  # in the order they lean on each other
 MEMORY_MB = 1024
 
 INIT = """#!/bin/sh
@@ -136,7 +143,12 @@ def boot(image: Path, first: Path, timeout_s: float) -> Iterator[str]:
     release, folder = kernel()
     argv = ["timeout", str(timeout_s), "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MB)]
     argv += ["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-kernel", str(folder / "boot" / f"vmlinuz-{release}")]
-    argv += ["-initrd", str(first), "-append", "console=ttyS0 quiet panic=-1 net.ifnames=0 systemd.show_status=0 systemd.mask=serial-getty@ttyS0.service"]
+    argv += [
+        "-initrd",
+        str(first),
+        "-append",
+        "console=ttyS0 quiet panic=-1 net.ifnames=0 systemd.show_status=0 systemd.mask=serial-getty@ttyS0.service",
+    ]
     argv += ["-drive", f"file={image},if=virtio,format=raw,cache=unsafe"]
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as machine:
         assert machine.stdout is not None
