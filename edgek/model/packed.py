@@ -24,5 +24,20 @@ def structs() -> dict[str, bytes]:
     return {struct.decode(): fields for struct, _, fields in (line.partition(b"\t") for line in _text("types").splitlines())}
 
 
+def has_descriptions() -> bool:
+    """Whether this edgek was built with texts for ``kubectl explain`` (``packaging/pack_descriptions.py``)."""
+    return (DIRECTORY / "descriptions.z").exists()
+
+
+def descriptions() -> dict[str, bytes]:
+    """What is said about each struct (``core/v1.Pod``): the JSON of its texts by field, its own under the empty name.
+
+    Empty where none were built in.
+    """
+    if not has_descriptions():
+        return {}
+    return {struct.decode(): texts for struct, _, texts in (line.partition(b"\t") for line in _text("descriptions").splitlines())}
+
+
 def _text(name: str) -> bytes:
     return zlib.decompress((DIRECTORY / f"{name}.z").read_bytes())

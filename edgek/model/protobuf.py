@@ -6,6 +6,7 @@ with ``fields`` and build one by joining what the ``*_field`` functions return. 
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -13,6 +14,8 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 _LONGEST_VARINT_BITS = 63  # ten bytes carry 70 bits: the tenth starts at bit 63
 _U64 = (1 << 64) - 1
+_SMALLEST_TWO_BYTES = 1 << 7
+_ONE_BYTE = [bytes((value,)) for value in range(_SMALLEST_TWO_BYTES)]  # most lengths, numbers and tags
 
 
 class DecodeError(ValueError):
@@ -82,6 +85,8 @@ def double(bits: int) -> float:
 
 def varint(value: int) -> bytes:
     """Encode a number; negative ones as 64-bit two's complement, ten bytes long."""
+    if 0 <= value < _SMALLEST_TWO_BYTES:
+        return _ONE_BYTE[value]
     value &= _U64
     out = bytearray()
     while value > 0x7F:
@@ -91,6 +96,7 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+@functools.lru_cache(maxsize=1024)
 def tag(number: int, wire_type: int) -> bytes:
     return varint(number << 3 | wire_type)
 

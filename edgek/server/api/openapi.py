@@ -84,7 +84,7 @@ class OpenApi:
     def _hash(self, kinds: Sequence[Kind]) -> str:
         """Changes whenever the document does; made from what the document is made of, so that the index needs no documents."""
         custom = [orjson.dumps(self._custom_schema(kind), option=orjson.OPT_SORT_KEYS) for kind in kinds if structs.of_kind(kind) is None]
-        return hashlib.sha256(repr((_REVISION, kinds, custom)).encode()).hexdigest().upper()
+        return hashlib.sha256(repr((_REVISION, packed.has_descriptions(), kinds, custom)).encode()).hexdigest().upper()
 
     def _v2(self, headers: Mapping[str, str]) -> Response:
         accept = headers.get("accept", "")
@@ -162,6 +162,30 @@ def _reachable(schemas: Mapping[str, Schema], roots: Iterable[str]) -> dict[str,
     return dict(sorted(found.items()))
 
 
+def _described(schemas: Mapping[str, Schema]) -> dict[str, Schema]:
+    """With the texts for ``kubectl explain``, where edgek was built with them."""
+    known = packed.descriptions()
+    return {name: _with_texts(schema, known.get(_struct_name(name))) for name, schema in schemas.items()}
+
+
+def _struct_name(schema: str) -> str:
+    """``io.k8s.api.core.v1.Pod`` -> ``core/v1.Pod``."""
+    *_, group, version, kind = ["", *schema.split(".")]
+    return f"{group}/{version}.{kind}"
+
+
+def _with_texts(schema: Schema, known: bytes | None) -> Schema:
+    if known is None:
+        return schema
+    texts: dict[str, str] = orjson.loads(known)
+    properties = {
+        name: {"description": texts[name.strip("$_")], **member} if name.strip("$_") in texts else member
+        for name, member in (schema.get("properties") or {}).items()
+    }
+    described = {**schema, "properties": properties} if properties else dict(schema)
+    return {"description": texts[""], **described} if "" in texts else described
+
+
 def _references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for name, member in value.items():
@@ -233,7 +257,7 @@ def _v3_document(kinds: Sequence[Kind], schemas: dict[str, Schema]) -> dict[str,
         if operation.action and "parameters" not in path and (inside := _path_parameters(operation.path)):
             path["parameters"] = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in inside]
         path[operation.method] = _v3_operation(operation, body, answer)
-    found = _reachable(schemas, roots)
+    found = _described(_reachable(schemas, roots))
     for kind in ("DeleteOptions", "WatchEvent"):
         _narrow(found, f"{_META}.{kind}", kinds[0], kind)
     return {
@@ -269,13 +293,15 @@ def _v2_document(kinds: Sequence[Kind], schemas: dict[str, Schema]) -> dict[str,
     paths: dict[str, Any] = {}
     roots: set[str] = set()
     for operation in _all_operations(kinds):
+        if operation.answer == "watch":
+            continue  # old paths that no reader of version 2 looks for; they would be a third of it
         body, answer = _input_and_output(operation, names)
         roots |= {body, answer}
         path = paths.setdefault(operation.path, {})
         if operation.action and "parameters" not in path and (inside := _path_parameters(operation.path)):
             path["parameters"] = [{"name": name, "in": "path", "required": True, "type": "string", "uniqueItems": True} for name in inside]
         path[operation.method] = _v2_operation(operation, body, answer)
-    found = {name: _v2_schema(name, schema) for name, schema in _reachable(schemas, roots).items()}
+    found = {name: _v2_schema(name, schema) for name, schema in _described(_reachable(schemas, roots)).items()}
     info = {"title": "Kubernetes", "version": "unversioned"}
     return {"swagger": "2.0", "info": info, "paths": dict(sorted(paths.items())), "definitions": found}
 
@@ -285,7 +311,10 @@ def _v2_operation(operation: Operation, body: str, answer: str) -> dict[str, Any
     parameters: list[dict[str, Any]] = []
     if body:
         parameters.append({"name": "body", "in": "body", "required": True, "schema": {"$ref": f"#/definitions/{body}"}})
-    parameters += [{"name": name, "in": "query", "type": _TYPES.get(name, "string"), "uniqueItems": True} for name in _query_parameters(operation)]
+    if operation.writes:
+        parameters += [
+            {"name": name, "in": "query", "type": _TYPES.get(name, "string"), "uniqueItems": True} for name in _query_parameters(operation)
+        ]
     if parameters:
         shown["parameters"] = parameters
     if operation.method == "patch" and body:

@@ -103,7 +103,8 @@ def test_unknown_documents_are_not_found_and_other_paths_not_ours(openapi):
 def test_version_two_has_references_alone_and_quantities_as_strings(openapi):
     definitions = document(openapi, "/openapi/v2")["definitions"]
     assert definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"] == {"type": "string", "format": "int-or-string"}
-    assert definitions["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"] == {"$ref": "#/definitions/io.k8s.api.apps.v1.DeploymentSpec"}
+    spec = definitions["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"]
+    assert (spec["$ref"], "allOf" in spec) == ("#/definitions/io.k8s.api.apps.v1.DeploymentSpec", False)
 
 
 def test_version_two_comes_as_protobuf_too(openapi):
@@ -113,3 +114,12 @@ def test_version_two_comes_as_protobuf_too(openapi):
     assert members[1] == b"2.0"
     names = {next(protobuf.fields(entry))[2] for _, _, entry in protobuf.fields(members[9])}
     assert b"io.k8s.api.core.v1.Pod" in names
+
+
+def test_texts_for_explain_are_shown_where_they_were_built_in(openapi, monkeypatch):
+    texts = {"apps/v1.Deployment": b'{"":"What it is.","spec":"What is wanted."}'}
+    monkeypatch.setattr("edgek.model.packed.descriptions", lambda: texts)
+    monkeypatch.setattr("edgek.model.packed.has_descriptions", lambda: True)
+    schema = document(openapi)["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"]
+    assert schema["description"] == "What it is."
+    assert schema["properties"]["spec"]["description"] == "What is wanted."
