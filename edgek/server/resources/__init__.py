@@ -9,6 +9,7 @@ from edgek.model import kinds
 from edgek.model.kinds import Kind
 from edgek.server.resources.apiservice import APIService
 from edgek.server.resources.base import FieldError, Resource
+from edgek.server.resources.certificate import CertificateSigningRequest
 from edgek.server.resources.cluster import Namespace, Node
 from edgek.server.resources.config import ConfigMap, Secret
 from edgek.server.resources.endpoints import Endpoints, EndpointSlice
@@ -47,6 +48,7 @@ RESOURCES: tuple[Resource, ...] = (
     PodDisruptionBudget(),
     PriorityClass(),
     APIService(),
+    CertificateSigningRequest(),
     Lease(),
     Event(kinds.EVENT),
     Event(kinds.EVENT_V1),
