@@ -34,3 +34,9 @@ async def give_range(network: PodNetwork, pod_range: str, overhead_bytes: int = 
         await _worker.run(setup.add_gateway, gateway)
     if former is not None and former != gateway:
         await _worker.run(setup.remove_gateway, former)
+
+
+async def take_range(network: PodNetwork) -> None:
+    """Undo ``give_range``, for a node that is taken apart."""
+    if network.gateway is not None:
+        await _worker.run(setup.remove_gateway, network.gateway)

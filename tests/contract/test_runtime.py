@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -318,6 +319,66 @@ async def test_attach_speaks_with_the_first_process(rig: Rig) -> None:
         await rig.runtime.attach(container_id, tty=False, stdin=stdin(), stdout=stdout, stderr=None, resizes=None)
         assert await exited(rig, container_id, events) == 0
     assert bytes(stdout.content) == b"ping\n"
+
+
+async def test_output_is_logged_line_by_line_with_time_and_stream(rig: Rig, tmp_path: Path) -> None:
+    sandbox = a_sandbox(log_directory=str(tmp_path))
+    sandbox_id = await rig.runtime.run_sandbox(sandbox)
+    async with listening(rig) as events:
+        for name, command in (("out", rig.says("hello")), ("err", rig.complains("woe"))):
+            container = a_container(rig, command, name=name, log_path=f"{name}.log")
+            container_id = await rig.runtime.create_container(sandbox_id, container, sandbox)
+            await rig.runtime.start_container(container_id)
+            await exited(rig, container_id, events)
+            status = await rig.runtime.container(container_id)
+            assert status is not None
+            assert status.log_path == str(tmp_path / f"{name}.log")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z stdout F hello\n", (tmp_path / "out.log").read_text())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z stderr F woe\n", (tmp_path / "err.log").read_text())
+
+
+async def test_a_log_that_was_moved_away_is_opened_anew(rig: Rig, tmp_path: Path) -> None:
+    sandbox = a_sandbox(log_directory=str(tmp_path))
+    sandbox_id = await rig.runtime.run_sandbox(sandbox)
+    container_id = await rig.runtime.create_container(sandbox_id, a_container(rig, rig.cat, log_path="a.log", stdin=True), sandbox)
+    await rig.runtime.start_container(container_id)
+    await say(rig, container_id, b"before\n")
+    (tmp_path / "a.log").rename(tmp_path / "a.log.1")
+    await rig.runtime.reopen_log(container_id)
+    await say(rig, container_id, b"after\n")
+    while "after" not in (tmp_path / "a.log").read_text():
+        await trio.lowlevel.checkpoint()
+    assert "before" in (tmp_path / "a.log.1").read_text()
+
+
+async def say(rig: Rig, container_id: str, word: bytes) -> None:
+    """To the first process, and wait until it has come back."""
+    stdout = Collected()
+
+    async def stdin() -> AsyncIterator[bytes]:
+        yield word
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+
+        async def attach() -> None:
+            await rig.runtime.attach(container_id, tty=False, stdin=stdin(), stdout=stdout, stderr=None, resizes=None)
+
+        nursery.start_soon(attach)
+        await stdout.holds(word)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_ended_takes_no_exec_no_attach_and_no_new_log(rig: Rig) -> None:
+    async with listening(rig) as events:
+        _, container_id = await running(rig, rig.exits(0))
+        await exited(rig, container_id, events)
+    with pytest.raises(RuntimeFailure):
+        await rig.runtime.exec(container_id, rig.says("x"), tty=False, stdin=None, stdout=None, stderr=None, resizes=None)
+    with pytest.raises(RuntimeFailure):
+        await rig.runtime.attach(container_id, tty=False, stdin=None, stdout=None, stderr=None, resizes=None)
+    with pytest.raises(RuntimeFailure):
+        await rig.runtime.reopen_log(container_id)
 
 
 async def test_resources_of_a_running_container_change(rig: Rig) -> None:

@@ -58,7 +58,7 @@ async def open_node(folder: Path) -> AsyncIterator[Node]:
     setup.add_gateway(gateway)
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(plugin.serve, network, folder / "cni.sock")
+            answers = await nursery.start(_answer, network, folder / "cni.sock")
             supervision = await nursery.start(_supervise, child)
             runtime = CriRuntime(child.config.socket, folder / "run")
             try:
@@ -72,9 +72,18 @@ async def open_node(folder: Path) -> AsyncIterator[Node]:
                     for sandbox in await runtime.sandboxes():
                         await runtime.remove_sandbox(sandbox.id)
                 runtime.close()
+                answers.cancel()
             nursery.cancel_scope.cancel()
     finally:
         setup.remove_gateway(gateway)
+
+
+async def _answer(network: PodNetwork, socket: Path, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+    """Shielded: also a test that was cut short must be able to take its pods apart."""
+    with trio.CancelScope(shield=True) as scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(plugin.serve, network, socket)
+            task_status.started(scope)
 
 
 async def _supervise(child: containerd.Child, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:

@@ -55,6 +55,8 @@ def open_registry(password: str = "") -> Iterator[Registry]:
     registry = Registry(password=password)
 
     class Handler(BaseHTTPRequestHandler):
+        default_request_version = "HTTP/1.0"  # a client that tries TLS first is answered so that it understands and falls back
+
         def do_GET(self) -> None:
             status, headers, body = registry.answer(self.path, self.headers.get("Authorization", ""))
             self.send_response(status)

@@ -107,9 +107,8 @@ async def installed_version(child: Child) -> tuple[int, int]:
 
 def _environment(child: Child) -> dict[str, str]:
     """Ours, with the folder of its program first on the PATH: it must find its own shim there, not that of another containerd."""
-    beside = str(Path(child.program).parent) if os.path.isabs(child.program) else ""
-    path = os.pathsep.join(filter(None, (beside, os.environ.get("PATH", os.defpath))))
-    return {**os.environ, "PATH": path, **child.environment}
+    beside = Path(shutil.which(child.program) or child.program).parent
+    return {**os.environ, "PATH": os.pathsep.join((str(beside), os.environ.get("PATH", os.defpath))), **child.environment}
 
 
 def installed(programs: Sequence[str]) -> dict[str, Path]:

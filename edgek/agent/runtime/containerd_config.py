@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 CAP_SYS_RESOURCE = 1 << 24
+OOM_SCORE = -999  # the last to go, as the unit of every distribution has it
 
 _UNUSED_V1 = (
     *("io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper"),
@@ -56,8 +57,9 @@ _Tables = list[tuple[str, dict[str, _Value]]]
 
 
 def _common(settings: Settings, unused: tuple[str, ...], version: int) -> _Tables:
+    score = 0 if settings.restrict_oom_score_adj else OOM_SCORE
     return [
-        ("", {"version": version, "root": str(settings.root), "state": str(settings.state), "oom_score": 0, "disabled_plugins": unused}),
+        ("", {"version": version, "root": str(settings.root), "state": str(settings.state), "oom_score": score, "disabled_plugins": unused}),
         ("grpc", {"address": str(settings.socket)}),
         ("debug", {"level": "warn"}),
     ]

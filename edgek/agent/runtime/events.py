@@ -32,10 +32,10 @@ async def watch(channel: Channel, settled: Settled) -> AsyncGenerator[RuntimeEve
     while True:
         stream = channel.stream(SUBSCRIBE, {"filters": FILTERS})
         try:
-            await _begun(channel, stream)
+            early = await _begun(channel, stream)
             told = False
             yield RuntimeEvent("")
-            async for envelope in stream:
+            async for envelope in _chained(early, stream):
                 for event in _events(envelope):
                     if event.topic == "/tasks/delete":
                         await _wait_until(settled, event.id)
@@ -49,15 +49,24 @@ async def watch(channel: Channel, settled: Settled) -> AsyncGenerator[RuntimeEve
         await trio.sleep(RETRY_S)
 
 
-async def _begun(channel: Channel, stream: Stream) -> None:
-    """Wait for our own mark. Events before it belong to the gap that the caller is told of."""
+async def _begun(channel: Channel, stream: Stream) -> list[Values]:
+    """Wait for our own mark. What came before it: whoever looked at the empty event may have looked before CRI showed it."""
+    early: list[Values] = []
     while True:
         await channel.call(PUBLISH, {"topic": MARK, "event": {"type_url": "edgek/Mark"}}, timeout_s=5)
         with trio.move_on_after(MARK_AGAIN_S):
             async for envelope in stream:
                 if envelope["topic"] == MARK:
-                    return
+                    return early
+                early.append(envelope)
             raise RpcError("UNAVAILABLE", "containerd ended the stream of events")
+
+
+async def _chained(early: list[Values], stream: Stream) -> AsyncGenerator[Values, None]:
+    for envelope in early:
+        yield envelope
+    async for envelope in stream:
+        yield envelope
 
 
 def _events(envelope: Values) -> list[RuntimeEvent]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ EXTRA_RUNTIMES = ("crun", "runsc", "youki")  # usable as runtime handlers where 
 
 async def run(config: Config, cni_socket: Path, *, task_status: trio.TaskStatus[CriRuntime]) -> None:
     """Hands over the Runtime when it answers and the operator's images are in it. Raises CannotRun, BadRegistries."""
+    shutil.rmtree(config.run_dir / "exec", ignore_errors=True)  # pipes of execs whose callers died with us
     source = registries.Source(config.private_registry, certs_dir(config))
     async with trio.open_nursery() as nursery:
         runtime = CriRuntime(config.runtime_socket, config.run_dir, source)

@@ -49,6 +49,12 @@ def test_lowering_oom_scores_takes_a_capability(capabilities: str, may: bool) ->
     assert containerd_config.may_lower_oom_scores(f"Name:\tx\nCapEff:\t{capabilities}\n") is may
 
 
+def test_containerd_is_the_last_to_go_where_that_may_be_said() -> None:
+    free = containerd_config.Settings(**{**_values(), "restrict_oom_score_adj": False})
+    assert tomllib.loads(containerd_config.render(free, (1, 6)))["oom_score"] == -999
+    assert rendered(1, 6)["oom_score"] == 0
+
+
 def test_paths_are_quoted_for_toml() -> None:
     strange = Path('/a "b" \\c')
     config = containerd_config.render(containerd_config.Settings(**{**_values(), "root": strange}), (1, 6))

@@ -118,3 +118,17 @@ def test_a_mistake_is_said_with_the_file(tmp_path: Path, text: str, words: str) 
     with pytest.raises(registries.BadRegistries, match=words) as caught:
         registries.load(file)
     assert str(file) in str(caught.value)
+
+
+def test_a_change_is_read_when_somebody_asks_and_a_mistake_leaves_the_former(tmp_path: Path) -> None:
+    file, certs = tmp_path / "registries.yaml", tmp_path / "certs.d"
+    source = registries.Source(file, certs)
+    assert source() == registries.Registries()
+    file.write_text(FILE)
+    assert source().auths("busybox") == (ROBOT, HUB)
+    assert (certs / "docker.io/hosts.toml").exists()
+    file.write_text("mirors: {} # a mistake")
+    assert source().auths("busybox") == (ROBOT, HUB)
+    file.unlink()
+    assert source() == registries.Registries()
+    assert list(certs.iterdir()) == []
