@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import attrs
 import trio
 
-from edgek.agent.kubelet import admission, labels, lifecycle
+from edgek.agent.kubelet import admission, labels, lifecycle, mirrors
 from edgek.agent.kubelet.cgroups import Cgroups
 from edgek.agent.kubelet.copies import Copies
 from edgek.agent.kubelet.environment import ServiceView, Surroundings
@@ -175,7 +175,9 @@ class Kubelet:
         self.references.release(uid)
         self.images.forget(uid)
         self.publisher.forget(uid)
-        self.statics.pop(uid, None)
+        static = self.statics.pop(uid, None)
+        if static and static.mirror:
+            await mirrors.delete(self.client, static.mirror)
 
     # Pods from manifests.
 
@@ -198,13 +200,10 @@ class Kubelet:
         return next((w for w in self.workers.values() if w.gone and w.pod is not None and objects.key(w.pod) == key), None)
 
     def drop_static(self, uid: str) -> None:
-        """Its manifest is gone."""
+        """Its manifest is gone. Its mirror goes when it has ended."""
         worker = self.workers.get(uid)
         if worker:
             worker.forget()
-        mirror = self.statics[uid].mirror if uid in self.statics else None
-        if mirror is not None and self._nursery is not None:
-            self._nursery.start_soon(self._delete_mirror, mirror)
 
     def _on_mirror(self, old: Object | None, new: Object | None) -> None:
         uid = _mirrors(new or old or {})
@@ -215,6 +214,9 @@ class Kubelet:
             return
         if new is not None and objects.is_deleting(new) and self._nursery is not None:
             self._nursery.start_soon(self._delete_mirror, new)  # it is only a picture; another will be made
+        worker = self.workers.get(uid)
+        if worker and new is not None and static.mirror is None:
+            worker.recall(new.get("status") or {})
         static.mirror = new
         self._wake(uid)
         if new is None:
@@ -225,13 +227,9 @@ class Kubelet:
             self._nursery.start_soon(self._make_mirror, uid)
 
     async def _make_mirror(self, uid: str) -> None:
-        from edgek.agent.kubelet import mirrors
-
-        await mirrors.create(self.client, self.settings.node_name, self.statics[uid].pod)
+        await mirrors.create(self.client, self.settings.node_name, self.statics[uid].pod, lambda: uid in self.statics)
 
     async def _delete_mirror(self, mirror: Object) -> None:
-        from edgek.agent.kubelet import mirrors
-
         await mirrors.delete(self.client, mirror)
 
     # What workers and others ask.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import trio
 
@@ -17,8 +18,8 @@ RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 60.0
 
 
-async def create(client: Client, node_name: str, pod: Object) -> None:
-    """Tries until it is there: a static pod outlives every trouble of the API."""
+async def create(client: Client, node_name: str, pod: Object, wanted: Callable[[], bool]) -> None:
+    """Tries until it is there, as long as it is ``wanted``: a static pod outlives every trouble of the API."""
     mirror = copy.deepcopy(pod)
     meta = objects.metadata(mirror)
     meta["annotations"] = {**objects.annotations(pod), labels.STATIC_MIRROR: objects.uid(pod)}
@@ -27,7 +28,7 @@ async def create(client: Client, node_name: str, pod: Object) -> None:
     mirror.pop("status", None)
     node = None
     pause_s = RETRY_FIRST_S
-    while True:
+    while wanted():
         try:
             node = node or await client.get(kinds.NODE, node_name)
             owner = {"apiVersion": "v1", "kind": "Node", "name": node_name, "uid": objects.uid(node), "controller": True}
@@ -35,11 +36,15 @@ async def create(client: Client, node_name: str, pod: Object) -> None:
             await client.create(kinds.POD, mirror, objects.namespace(pod))
             return
         except errors.AlreadyExists:
-            return
+            present = await client.find(kinds.POD, objects.name(pod), objects.namespace(pod))
+            if present and objects.annotations(present).get(labels.STATIC_MIRROR) == objects.uid(pod):
+                return
+            if present and labels.STATIC_MIRROR in objects.annotations(present):
+                await delete(client, present)  # of a former manifest with this name
         except (errors.ApiError, Disconnected) as exc:
             log.debug("mirror pod not made", pod=objects.key(pod), error=exc)
-            await trio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RETRY_MOST_S)
+        await trio.sleep(pause_s)
+        pause_s = min(pause_s * 2, RETRY_MOST_S)
 
 
 async def delete(client: Client, mirror: Object) -> None:

@@ -70,6 +70,16 @@ class Node:
     mounter: FakeMounter
     settings: KubeletSettings
     nursery: trio.Nursery
+    _life: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    async def live(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run the kubelet until ``die``."""
+        with self._life:
+            await self.kubelet.run(task_status=task_status)
+
+    def die(self) -> None:
+        """The kubelet's process is killed; containers go on."""
+        self._life.cancel()
 
     async def settle(self, seconds: float = 1.0) -> None:
         """``seconds`` pass, and everybody does what there is to do."""
@@ -133,7 +143,7 @@ async def node(folder: Path, *, before: Any = None) -> AsyncIterator[Node]:
             nursery.start_soon(made.kubelet.recorder.run)
             if before:
                 await before(made)
-            await nursery.start(made.kubelet.run)
+            await nursery.start(made.live)
             yield made
             nursery.cancel_scope.cancel()
     finally:

@@ -119,6 +119,7 @@ async def test_init_containers_run_in_order_before_the_others(tmp_path: Path, au
 async def test_an_edgek_that_starts_again_does_not_touch_a_healthy_pod(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with node(tmp_path) as here:
         await here.create(pod())
+        here.die()
         calls, status = len(here.runtime.calls), here.pod()["status"]
         again = fresh_kubelet(tmp_path, here.client, here.runtime, here.mounter)
         await here.nursery.start(again.run)
@@ -141,7 +142,7 @@ async def test_pods_start_again_after_the_machine_rebooted(tmp_path: Path, autoj
 async def test_what_the_api_does_not_know_is_removed_at_the_start(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with node(tmp_path) as here:
         await here.create(pod())
-        here.kubelet.workers.clear()
+        here.die()
         stranger = fresh_kubelet(tmp_path, Client(FakeApi()), here.runtime, here.mounter)
         await here.nursery.start(stranger.run)
         await here.settle(5)
@@ -202,8 +203,8 @@ async def test_a_node_that_boots_without_its_server_starts_its_pods(tmp_path: Pa
         await here.create(pod(containers=[container(volumeMounts=mounts)], volumes=volumes))
         await here.create(pod("job", containers=[container("main", "exit", "0")], restartPolicy="Never"))
         assert here.phase() == "Running"
+        here.die()
         here.runtime.reboot()
-        here.kubelet.workers.clear()
         first = await here.containers()
 
         away = fresh_kubelet(tmp_path, Client(Nobody()), here.runtime, here.mounter)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import orjson
+import pytest
+import trio.testing
+
+from edgek.agent.kubelet.images import auths_for
+from edgek.model import kinds
+from edgek.model.objects import Object
+from tests.agent.kubelet.scene import node, pod
+
+
+def a_secret(*hosts: str) -> Object:
+    auths = {host: {"username": host, "password": "p"} for host in hosts}
+    return {"data": {".dockerconfigjson": base64.b64encode(orjson.dumps({"auths": auths})).decode()}}
+
+
+@pytest.mark.parametrize(
+    ("reference", "hosts", "wanted"),
+    [
+        ("reg.example/a/b:1", ("reg.example", "other.example"), ["reg.example"]),
+        ("reg.example/a/b:1", ("https://reg.example/v2/",), ["https://reg.example/v2/"]),
+        ("reg.example/a/b:1", ("reg.example", "reg.example/a"), ["reg.example/a", "reg.example"]),
+        ("reg.example/a/b:1", ("reg.example/c",), []),
+        ("eu.reg.example/a:1", ("*.reg.example",), ["*.reg.example"]),
+        ("busybox", ("https://index.docker.io/v1/",), ["https://index.docker.io/v1/"]),
+        ("localhost:5000/a", ("localhost:5000",), ["localhost:5000"]),
+        ("localhost:5000/a", ("localhost:5001",), []),
+    ],
+)
+def test_which_credentials_are_for_an_image(reference: str, hosts: tuple[str, ...], wanted: list[str]) -> None:
+    assert [auth.username for auth in auths_for(reference, a_secret(*hosts))] == wanted
+
+
+def test_a_secret_that_is_no_configuration_gives_none() -> None:
+    assert auths_for("a", {"data": {".dockerconfigjson": "!!"}}) == []
+    assert auths_for("a", {"data": {}}) == []
+
+
+def with_image(reference: str, **more: object) -> Object:
+    return pod(containers=[{"name": "main", "image": reference, **more}])
+
+
+async def test_an_image_with_a_bad_name_is_never_pulled(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(with_image("Not:a:name"))
+        assert here.shown()["state"]["waiting"]["reason"] == "InvalidImageName"
+        assert not [call for call in here.runtime.calls if call[0] == "pull_image"]
+
+
+async def test_never_means_never(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(with_image("example.org/none:1", imagePullPolicy="Never"))
+        waiting = here.shown()["state"]["waiting"]
+        assert waiting["reason"] == "ErrImageNeverPull"
+        assert waiting["message"] == 'Container image "example.org/none:1" is not present with pull policy of Never'
+
+
+async def test_a_present_image_is_not_pulled_unless_always(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        here.runtime.registry.add("example.org/box:1")
+        await here.create(with_image("example.org/box:1"))
+        assert not [call for call in here.runtime.calls if call[0] == "pull_image"]
+        await here.create(pod("again", containers=[{"name": "main", "image": "example.org/box:1", "imagePullPolicy": "Always"}]))
+        assert [call for call in here.runtime.calls if call[0] == "pull_image"] == [("pull_image", "example.org/box:1")]
+        assert ("Pulling", 'Pulling image "example.org/box:1"') in here.events()
+
+
+async def test_two_pods_pull_an_image_once(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        here.runtime.registry.add("example.org/new:1")
+        here.runtime.delays_s["pull_image"] = 5
+        for name in ("a", "b"):
+            await here.client.create(kinds.POD, {**with_image("example.org/new:1"), "metadata": {"name": name, "namespace": "default"}})
+        await here.settle(10)
+        assert len([call for call in here.runtime.calls if call[0] == "pull_image"]) == 1
+        assert (here.phase("a"), here.phase("b")) == ("Running", "Running")
+
+
+async def test_a_missing_pull_secret_is_said_and_the_pull_is_tried(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        here.runtime.registry.add("example.org/new:1")
+        await here.create(pod(containers=[{"name": "main", "image": "example.org/new:1"}], imagePullSecrets=[{"name": "none"}]))
+        assert here.phase() == "Running"
+        assert any(reason == "FailedToRetrieveImagePullSecret" for reason, _ in here.events())
