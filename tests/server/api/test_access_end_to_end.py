@@ -15,14 +15,14 @@ from edgek.server.api.authn import Authenticator
 from edgek.server.api.authz import Authorizer
 from edgek.server.api.bootstrap import USER, ensure_defaults
 from edgek.server.api.default_objects import Settings
-from edgek.server.api.identity import User
+from edgek.server.api.identity import SCHEDULER, User, node_user
 from edgek.server.api.local import LocalTransport
 from edgek.server.api.tokens import ServiceAccountTokens
 from edgek.server.store.memory import MemoryBackend
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 SETTINGS = Settings("10.43.0.0/16", "192.0.2.7", 6443, b"client-ca", b"proxy-ca", cluster_dns="10.43.0.10", local_storage=True)
-NODE = User("system:node:n1", groups=("system:nodes", "system:authenticated"))
+NODE = node_user("n1")
 POD = {"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i", "envFrom": [{"secretRef": {"name": "s"}}]}]}}
 
 
@@ -132,3 +132,18 @@ async def test_who_may_only_look_cannot_run_a_command_by_websocket(cluster: Clus
     answer = await cluster.api.handle_as(Request("GET", "/api/v1/namespaces/default/pods/p/exec"), User("alice"))
     assert getattr(answer, "status", None) == 403
     assert b'cannot create resource \\"pods/exec\\"' in getattr(answer, "body", b"")
+
+
+async def test_the_scheduler_can_do_its_work_with_its_own_role(cluster: Cluster) -> None:
+    scheduler = cluster.client(SCHEDULER)
+    for kind in (kinds.NODE, kinds.POD, kinds.PERSISTENT_VOLUME, kinds.PERSISTENT_VOLUME_CLAIM, kinds.STORAGE_CLASS, kinds.CSI_NODE, kinds.NAMESPACE):
+        await scheduler.list(kind)
+    await cluster.admin.create(kinds.POD, {**POD, "spec": {"containers": [{"name": "c", "image": "i"}]}}, "default")  # type: ignore[dict-item]
+    waiting = {"status": {"conditions": [{"type": "PodScheduled", "status": "False"}]}}
+    await scheduler.patch(kinds.POD, "p", waiting, "default", subresource="status")
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}}
+    await scheduler.create(kinds.POD, binding, "default", name="p", subresource="binding")
+    assert (await cluster.admin.get(kinds.POD, "p", "default"))["spec"]["nodeName"] == "n1"
+    await scheduler.create(kinds.EVENT, {"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}}, "default")
+    with pytest.raises(errors.Forbidden):
+        await scheduler.list(kinds.SECRET)

@@ -11,10 +11,10 @@ from edgek.server.api.admission.base import Review, Step, refused
 
 IS_DEFAULT = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
+# Only kinds whose finalizer a controller takes off again: VolumeAttributesClasses have none here.
 PROTECTION: dict[Kind, str] = {
     kinds.PERSISTENT_VOLUME_CLAIM: "kubernetes.io/pvc-protection",
     kinds.PERSISTENT_VOLUME: "kubernetes.io/pv-protection",
-    kinds.VOLUME_ATTRIBUTES_CLASS: "kubernetes.io/vac-protection",
 }
 
 
