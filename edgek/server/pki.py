@@ -7,6 +7,7 @@ no certificate; whoever else does gets one from ``issue``.
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -64,6 +65,14 @@ class Keys:
         if subject == FRONT_PROXY:
             return pki.issue(self.front_proxy_ca, subject)
         return pki.issue(self.server_ca if subject.server else self.client_ca, subject)
+
+
+def serving_names(service_cidr: str, cluster_domain: str, *others: str) -> tuple[str, ...]:
+    """By what clients call the API: on this machine, from pods, and however the operator says. Each once, empty ones left out."""
+    service = "kubernetes"
+    inside = (service, f"{service}.default", f"{service}.default.svc", f"{service}.default.svc.{cluster_domain}")
+    first = str(next(ipaddress.ip_network(service_cidr).hosts()))
+    return tuple(dict.fromkeys(name for name in ("localhost", "127.0.0.1", "::1", *inside, first, *others) if name))
 
 
 def open_keys(folder: Path, names: Iterable[str]) -> Keys:

@@ -53,6 +53,13 @@ async def test_a_server_that_runs_for_a_year_renews_what_runs_out(tmp_path: Path
     assert renewed[0].client_ca == first.client_ca
 
 
+def test_pods_and_operators_find_the_server_under_its_names() -> None:
+    names = pki.serving_names("10.43.0.0/16", "cluster.local", "192.0.2.7", "", "edge.example", "localhost")
+    assert {"kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "10.43.0.1", "192.0.2.7", "edge.example"} <= set(names)
+    assert "" not in names
+    assert len(set(names)) == len(names)
+
+
 def test_a_client_certificate_is_signed_by_the_authority_of_its_kind(tmp_path: Path) -> None:
     keys = pki.open_keys(tmp_path, ["localhost"])
     signers = {
