@@ -40,7 +40,40 @@ def is_open(struct: Struct) -> bool:
 
 def type_problem(kind: Kind, obj: Object) -> str | None:
     """The first value that does not fit its field, as Go's decoder says it; None where all fit."""
-    return next(_type_problems(root(kind), obj, ""), None)
+    struct = root(kind)
+    return None if _is_clean(struct, obj) else next(_type_problems(struct, obj, ""), None)
+
+
+def _is_clean(struct: Struct, value: Object) -> bool:
+    """Whether all is known and well-typed, as it nearly always is: one quick walk that builds no paths. False may be wrong."""
+    fields = struct.fields
+    for name, member in value.items():
+        field = fields.get(name)
+        if field is None:
+            if struct is _OPEN:
+                continue
+            return False
+        if member is None:
+            continue
+        if not field.many:
+            if not _fits(field, member):
+                return False
+        elif type(member) is list and field.many == "[]":
+            for item in member:
+                if item is not None and not _fits(field, item):
+                    return False
+        elif type(member) is not dict or field.many == "[]" or not all(item is None or _fits(field, item) for item in member.values()):
+            return False
+    return True
+
+
+def _fits(field: Field, item: Any) -> bool:
+    if field.base == "string":
+        return type(item) is str
+    struct = field.struct
+    if struct is None:
+        return _SCALARS[field.base](item) is None
+    return type(item) is dict and _is_clean(struct, item)
 
 
 def _type_problems(struct: Struct, value: Object, path: str) -> Iterator[str]:
@@ -178,9 +211,12 @@ def decode_problems(kind: Kind, obj: Object, duplicates: Sequence[str] = ()) -> 
     ``duplicates`` is what ``wire.decode_body`` or ``patch.apply`` found: paths for JSON, finished texts for YAML
     (``line 6: key "paused" already set in map``) and JSON patch.
     """
+    struct = root(kind)
+    if not duplicates and _is_clean(struct, obj):
+        return []
     texts = [text for text in duplicates if " " in text]
     seen = dict.fromkeys(texts)
-    seen.update(dict.fromkeys(_strict_problems(root(kind), obj, "", set(duplicates))))
+    seen.update(dict.fromkeys(_strict_problems(struct, obj, "", set(duplicates))))
     return list(seen)
 
 

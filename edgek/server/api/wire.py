@@ -66,7 +66,7 @@ def find_duplicates(raw: bytes) -> tuple[Any, list[str]]:
     Works for any JSON value, patches included. Raises ValueError, RecursionError.
     """
     decoded = json.loads(raw, object_pairs_hook=_Members.of, parse_int=_number, parse_constant=_refused)
-    _count_members(decoded)
+    _count_members([decoded])
     return decoded, list(dict.fromkeys(_repeated(decoded, "")))
 
 
@@ -133,21 +133,28 @@ def _json(raw: bytes, kind: Kind) -> tuple[Object, list[str]]:
         raise _unrecognised(kind, f"couldn't get version/kind; json parse error: {_TOO_DEEP}", raw) from None
 
 
-def _count_members(value: Any, level: int = 0) -> int:
-    """Of all objects within. Raises RecursionError where the nesting is too deep."""
-    if level > DEEPEST:
-        raise RecursionError(_TOO_DEEP)
-    if isinstance(value, dict):
-        return len(value) + sum(_count_members(member, level + 1) for member in value.values() if isinstance(member, (dict, list)))
-    if isinstance(value, list):
-        return sum(_count_members(item, level + 1) for item in value if isinstance(item, (dict, list)))
-    return 0
+def _count_members(value: Any) -> int:
+    """Of all objects within, a level at a time. Raises RecursionError where the nesting is too deep."""
+    count = 0
+    level = [value]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for part in level:
+            members = part
+            if isinstance(part, dict):
+                count += len(part)
+                members = part.values()
+            below += [member for member in members if isinstance(member, (dict, list))]
+        if not below:
+            return count
+        level = below
+    raise RecursionError(_TOO_DEEP)
 
 
 def _yaml(raw: bytes, kind: Kind) -> tuple[Object, list[str]]:
     try:
         obj, duplicates = yamlbody.load(raw)
-        _count_members(obj)
+        _count_members([obj])
     except (yamlbody.YAMLProblem, RecursionError) as problem:
         raise _unrecognised(kind, str(problem), raw) from None
     return _object({} if obj is None else obj, raw, kind), duplicates
