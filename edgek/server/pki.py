@@ -7,15 +7,13 @@ no certificate; whoever else does gets one from ``issue``.
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
-import trio
 
-from edgek.host import der, files, log, pki, wallclock
+from edgek.host import der, files, pki, wallclock
 from edgek.host.pki import Pair, Subject
 from edgek.model.credentials import JoinToken, authority_hash
 
@@ -24,8 +22,6 @@ CONTROLLER_MANAGER = Subject("system:kube-controller-manager")
 SCHEDULER = Subject("system:kube-scheduler")
 KUBELET_CLIENT = Subject("kube-apiserver-kubelet-client", ("system:masters",))
 FRONT_PROXY = Subject("system:front-proxy")
-
-CHECK_S = pki.DAY_S  # between looks at what runs out: it is due months before, and a clock that jumps is seen the next day
 
 
 def node(name: str) -> Subject:
@@ -67,14 +63,6 @@ class Keys:
         return pki.issue(self.server_ca if subject.server else self.client_ca, subject)
 
 
-def serving_names(service_cidr: str, cluster_domain: str, *others: str) -> tuple[str, ...]:
-    """By what clients call the API: on this machine, from pods, and however the operator says. Each once, empty ones left out."""
-    service = "kubernetes"
-    inside = (service, f"{service}.default", f"{service}.default.svc", f"{service}.default.svc.{cluster_domain}")
-    first = str(next(ipaddress.ip_network(service_cidr).hosts()))
-    return tuple(dict.fromkeys(name for name in ("localhost", "127.0.0.1", "::1", *inside, first, *others) if name))
-
-
 def open_keys(folder: Path, names: Iterable[str]) -> Keys:
     """Read the keys in ``folder``, making what is missing or runs out. ``names`` are all DNS names and addresses of the server."""
     files.make_private(folder)
@@ -90,22 +78,6 @@ def open_keys(folder: Path, names: Iterable[str]) -> Keys:
         admin=_leaf(folder / "admin.pem", client_ca, ADMIN),
         service_account_key=_signing_key(folder / "service-account.key"),
     )
-
-
-async def keep_current(
-    folder: Path, names: Iterable[str], changed: Callable[[Keys], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Make leaves anew before they run out, for as long as the server runs; ``changed`` is told."""
-    names = tuple(names)
-    keys = open_keys(folder, names)
-    task_status.started()
-    while True:
-        await trio.sleep(CHECK_S)
-        if not any(pki.renewal_is_due(leaf.certificate) for leaf in (keys.serving, keys.admin)):
-            continue
-        keys = open_keys(folder, names)
-        log.info("certificates renewed", folder=folder)
-        changed(keys)
 
 
 def open_token(path: Path, keys: Keys, wanted: str = "") -> JoinToken:

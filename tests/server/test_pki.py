@@ -6,9 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import trio
-from trio.testing import MockClock
-
 from edgek.host import der, wallclock
 from edgek.host import pki as host_pki
 from edgek.server import pki
@@ -35,29 +32,16 @@ def test_a_new_name_makes_a_new_server_certificate_under_the_same_authority(tmp_
     assert "edge.example" in der.read(der.from_pem(second.serving.certificate)).names
 
 
-async def test_a_server_that_runs_for_a_year_renews_what_runs_out(tmp_path: Path, autojump_clock: MockClock) -> None:
+def test_what_runs_out_is_made_anew_and_the_authorities_stay(tmp_path: Path) -> None:
     first = pki.open_keys(tmp_path, ["localhost"])
-    began = trio.current_time()
-    renewed: list[pki.Keys] = []
-    former = wallclock.use(lambda: host_pki.SANE_NOW + trio.current_time() - began)
+    former = wallclock.use(lambda: host_pki.SANE_NOW + 300 * host_pki.DAY_S)
     try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(pki.keep_current, tmp_path, ["localhost"], renewed.append)
-            await trio.sleep(364 * host_pki.DAY_S)
-            nursery.cancel_scope.cancel()
+        second = pki.open_keys(tmp_path, ["localhost"])
     finally:
         wallclock.use(former)
-    assert len(renewed) == 1
-    assert renewed[0].serving != first.serving
-    assert renewed[0].admin != first.admin
-    assert renewed[0].client_ca == first.client_ca
-
-
-def test_pods_and_operators_find_the_server_under_its_names() -> None:
-    names = pki.serving_names("10.43.0.0/16", "cluster.local", "192.0.2.7", "", "edge.example", "localhost")
-    assert {"kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "10.43.0.1", "192.0.2.7", "edge.example"} <= set(names)
-    assert "" not in names
-    assert len(set(names)) == len(names)
+    assert second.serving != first.serving
+    assert second.admin != first.admin
+    assert (second.client_ca, second.service_account_key) == (first.client_ca, first.service_account_key)
 
 
 def test_a_client_certificate_is_signed_by_the_authority_of_its_kind(tmp_path: Path) -> None:

@@ -29,8 +29,17 @@ AGENT_RULES = (
 )
 
 
+TOKEN_ROLE = "edgek:controller:secret-token-controller"
+# Upstream's token controller acts as the whole controller manager; ours has an account of its own like the others.
+TOKEN_RULES = (
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "update", "delete"]},
+    {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
+)
+
+
 def all_of(*, agents: bool) -> Iterator[Default]:
-    """``agents``: also what agents of edgek need."""
+    """``agents``: also what agents and controllers of edgek need beyond upstream's."""
     found = packed.load("roles")
     for kind in (kinds.CLUSTER_ROLE, kinds.ROLE):
         for name, body in found[kind.name].items():
@@ -39,10 +48,12 @@ def all_of(*, agents: bool) -> Iterator[Default]:
         for name, body in found[kind.name].items():
             yield _binding(kind, name, body)
     if agents:
-        yield _role(kinds.CLUSTER_ROLE, AGENT_ROLE, {"rules": list(AGENT_RULES)})
-        role_ref = {"apiGroup": GROUP, "kind": kinds.CLUSTER_ROLE.name, "name": AGENT_ROLE}
         nodes = {"apiGroup": GROUP, "kind": "Group", "name": NODES_GROUP}
-        yield _binding(kinds.CLUSTER_ROLE_BINDING, AGENT_ROLE, {"roleRef": role_ref, "subjects": [nodes]})
+        account = {"kind": "ServiceAccount", "name": "secret-token-controller", "namespace": "kube-system"}
+        for name, rules, subject in ((AGENT_ROLE, AGENT_RULES, nodes), (TOKEN_ROLE, TOKEN_RULES, account)):
+            yield _role(kinds.CLUSTER_ROLE, name, {"rules": list(rules)})
+            role_ref = {"apiGroup": GROUP, "kind": kinds.CLUSTER_ROLE.name, "name": name}
+            yield _binding(kinds.CLUSTER_ROLE_BINDING, name, {"roleRef": role_ref, "subjects": [subject]})
 
 
 def mended_role(seen: Object, wanted: Object) -> Object | None:

@@ -24,16 +24,6 @@ class User:
     extra: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
 
-def node_user(name: str) -> User:
-    """The node of this name, as its certificate names it: for an agent in the server's own process."""
-    return User(f"system:node:{name}", groups=("system:nodes", AUTHENTICATED_GROUP))
-
-
-# As whom the other parts of the server's process act. The scheduler's default role gives it all it needs; controllers do what anybody may ask for.
-SCHEDULER = User("system:kube-scheduler", groups=(AUTHENTICATED_GROUP,))
-CONTROLLER_MANAGER = User("system:kube-controller-manager", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
-
-
 @attrs.frozen
 class Attributes:
     """What a request wants, in the words of RBAC. For a path outside the API (``/healthz``) only ``user``, ``verb`` and ``path`` count."""

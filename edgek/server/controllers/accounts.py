@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 # By the name of the controller.
 ACCOUNTS: Mapping[str, str] = {
+    "clusterrole-aggregation": "clusterrole-aggregation-controller",
     "daemonset": "daemon-set-controller",
     "deployment": "deployment-controller",
     "disruption": "disruption-controller",
@@ -24,7 +25,9 @@ ACCOUNTS: Mapping[str, str] = {
     "pvprotection": "pv-protection-controller",
     "replicaset": "replicaset-controller",
     "replicationcontroller": "replication-controller",
+    "resourcequota": "resourcequota-controller",
     "root-ca": "root-ca-cert-publisher",
+    "secrettoken": "secret-token-controller",
     "serviceaccount": "service-account-controller",
     "tainteviction": "node-controller",
     "ttlafterfinished": "ttl-after-finished-controller",

@@ -34,10 +34,10 @@ class ResourceQuotaController:
         return [Watch(self._quotas, own_key), Watch(self._pods, self._keys_of_pod), Watch(self._everything, self._keys_of_any)]
 
     async def reconcile(self, key: str) -> float | None:
-        namespace, name = objects.split_key(key)
-        found = await self._cluster.client.find(kinds.RESOURCE_QUOTA, name, namespace)
+        found = self._quotas.get(key)
         if found is None:
             return None
+        namespace = objects.namespace(found)
         hard = dict((found.get("spec") or {}).get("hard") or {})
         status = {"hard": hard, "used": await self._used(found, hard, namespace)}
         if (found.get("status") or {}) != status:

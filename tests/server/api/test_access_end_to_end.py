@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from edgek.client.client import Client
@@ -15,14 +16,16 @@ from edgek.server.api.authn import Authenticator
 from edgek.server.api.authz import Authorizer
 from edgek.server.api.bootstrap import USER, ensure_defaults
 from edgek.server.api.default_objects import Settings
-from edgek.server.api.identity import SCHEDULER, User, node_user
+from edgek.server.api.identity import Attributes, User
 from edgek.server.api.local import LocalTransport
 from edgek.server.api.tokens import ServiceAccountTokens
+from edgek.server.controllers.accounts import account_of
 from edgek.server.store.memory import MemoryBackend
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 SETTINGS = Settings("10.43.0.0/16", "192.0.2.7", 6443, b"client-ca", b"proxy-ca", cluster_dns="10.43.0.10", local_storage=True)
-NODE = node_user("n1")
+NODE = User("system:node:n1", groups=("system:nodes", "system:authenticated"))
+SCHEDULER = User("system:kube-scheduler", groups=("system:authenticated",))
 POD = {"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i", "envFrom": [{"secretRef": {"name": "s"}}]}]}}
 
 
@@ -31,7 +34,8 @@ class Cluster:
         self.backend = MemoryBackend()
         self.tokens = ServiceAccountTokens(self.backend, pki.make_signing_key(), issuer=ISSUER)
         self.authenticator = Authenticator(tokens=self.tokens)
-        self.api = assemble(self.backend, authenticator=self.authenticator, authorizer=Authorizer(self.backend), tokens=self.tokens)
+        self.authorizer = Authorizer(self.backend)
+        self.api = assemble(self.backend, authenticator=self.authenticator, authorizer=self.authorizer, tokens=self.tokens)
         self.admin = self.client(USER)
 
     def client(self, user: User) -> Client:
@@ -147,3 +151,25 @@ async def test_the_scheduler_can_do_its_work_with_its_own_role(cluster: Cluster)
     await scheduler.create(kinds.EVENT, {"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}}, "default")
     with pytest.raises(errors.Forbidden):
         await scheduler.list(kinds.SECRET)
+
+
+@pytest.mark.parametrize(
+    ("controller", "verb", "group", "resource", "subresource"),
+    [
+        ("resourcequota", "list", "apps", "deployments", ""),
+        ("resourcequota", "update", "", "resourcequotas", "status"),
+        ("clusterrole-aggregation", "update", "rbac.authorization.k8s.io", "clusterroles", ""),
+        ("clusterrole-aggregation", "escalate", "rbac.authorization.k8s.io", "clusterroles", ""),
+        ("secrettoken", "update", "", "secrets", ""),
+        ("secrettoken", "delete", "", "secrets", ""),
+        ("secrettoken", "get", "", "serviceaccounts", ""),
+        ("secrettoken", "create", "", "serviceaccounts", "token"),
+    ],
+)
+async def test_a_controller_may_do_its_work_under_its_own_account(
+    cluster: Cluster, controller: str, verb: str, group: str, resource: str, subresource: str
+) -> None:
+    user = User(account_of(controller), groups=("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"))
+    asked = Attributes(user, verb, group=group, version="v1", resource=resource, subresource=subresource, namespace="default")
+    assert cluster.authorizer.authorize(asked).allowed
+    assert not cluster.authorizer.authorize(attrs.evolve(asked, verb="create", resource="pods", group="", subresource="exec")).allowed
