@@ -29,7 +29,10 @@ _WOULD_WRITE = (ssl.SSLWantWriteError,)
 
 
 class Channel(trio.abc.Stream):
-    """One connection. ``leftover`` is what was read too early and comes first: whoever takes a connection over passes it on."""
+    """One connection. ``leftover`` is what was read too early and comes first: whoever takes a connection over passes it on.
+
+    Unlike trio's own streams it raises OSError when the way is broken, and reads do not yield when bytes are there already.
+    """
 
     def __init__(self, sock: socket.socket, leftover: bytes = b"") -> None:
         sock.setblocking(False)

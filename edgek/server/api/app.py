@@ -9,8 +9,10 @@ import functools
 import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
+import trio
 
 from edgek.client.transport import Request, Response
 from edgek.host import log
@@ -31,7 +33,7 @@ from edgek.server.api.impersonation import impersonate
 from edgek.server.api.negotiation import compressed, wanted, wants_gzip
 from edgek.server.api.pages import Pages
 from edgek.server.api.read import Reader
-from edgek.server.api.responses import Answer, Parts, Sink, Streaming, Upgrade
+from edgek.server.api.responses import Answer, Cut, Parts, Streaming, Upgrade
 from edgek.server.api.routes import Registry, Route
 from edgek.server.api.storage import Objects
 from edgek.server.api.tokens import ServiceAccountTokens
@@ -43,6 +45,11 @@ from edgek.server.store.backend import Backend
 
 WARNING_BYTES = 4096  # all warnings of an answer together; beyond it each is cut short
 WARNING_SHORT = 256
+
+T = TypeVar("T")
+
+# The other end is gone: no defect, and whoever owns the connection has to know.
+LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, Cut)
 
 # Kinds that tell everybody who uses them to use another.
 DEPRECATED: Mapping[tuple[str, str], str] = {
@@ -165,7 +172,7 @@ class Api:
             case "list":
                 return await self._reader.list(call)
             case "watch":
-                return self._guarded(call, await self._watches.watch(call))
+                return await self._watches.watch(call)
             case "create":
                 return self._reader.shown(call, await self._create(call), 201)
             case "update":
@@ -221,32 +228,17 @@ class Api:
                 obj, _ = await self._writer.update(call)
                 return self._reader.shown(call, obj)
 
-    def _guarded(self, call: Call, answer: Streaming) -> Streaming:
-        """The border of requests reaches to the end of a stream."""
-
-        async def run(sink: Sink) -> None:
-            try:
-                await answer.run(sink)
-            except errors.ApiError as exc:
-                log.debug("watch ended", path=call.request.path, error=exc)
-            except responses.Cut:
-                raise
-            except Exception as exc:
-                _broken(call.request, exc)
-
-        return Streaming(answer.status, answer.headers, run)
-
     def _finished(self, request: Request, answer: Answer) -> Answer:
         """What every answer carries."""
         if isinstance(answer, Upgrade):
-            return answer
+            return Upgrade(_guarded(request, answer.run))
         self._pages.metrics.count(request.method, answer.status)
         headers = {"audit-id": next(self._ids), "cache-control": "no-cache, private", **answer.headers}
         if isinstance(answer, Response):
             return Response(answer.status, headers, answer.body)
         if isinstance(answer, Parts):
             return Parts(answer.status, headers, answer.size, answer.parts)
-        return Streaming(answer.status, headers, answer.run)
+        return Streaming(answer.status, headers, _guarded(request, answer.run))
 
 
 def _attributes(request: Request, user: User, route: Route, verb: str, kind: Kind | None) -> Attributes:
@@ -291,6 +283,22 @@ def _warned(answer: Answer, warnings: Sequence[str]) -> Answer:
         texts = [text[:WARNING_SHORT] for text in texts]
     escaped = [text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for text in texts]
     return attrs.evolve(answer, headers={**answer.headers, "warning": "\n".join(f'299 - "{text}"' for text in escaped)})
+
+
+def _guarded(request: Request, run: Callable[[T], Awaitable[None]]) -> Callable[[T], Awaitable[None]]:
+    """The border of requests reaches to the end of a stream: only what became of the connection passes it."""
+
+    async def guarded(to: T) -> None:
+        try:
+            await run(to)
+        except errors.ApiError as exc:
+            log.debug("stream ended", path=request.path, error=exc)
+        except LOST:
+            raise
+        except Exception as exc:
+            _broken(request, exc)
+
+    return guarded
 
 
 def _broken(request: Request, exc: Exception) -> Response:

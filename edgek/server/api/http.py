@@ -78,7 +78,7 @@ async def _accept(nursery: trio.Nursery, handler: Handler, listener: socket.sock
             continue
         except OSError as exc:  # out of file descriptors, most likely
             log.error("cannot accept a connection", error=exc)
-            await trio.sleep(0.1)
+            await trio.sleep(1.0)
             continue
         _tune(sock)
         try:
@@ -196,7 +196,7 @@ class _Connection:
                 await self._channel.handshake()
             if not scope.cancelled_caught:
                 await self._serve(Peer(self._channel.peer_address, self._channel.peer_certificate()))
-        except (OSError, trio.ClosedResourceError, Cut):
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, Cut):
             pass  # a port scanner, a lost client: nothing that anybody has to know
         finally:
             self._channel.close()

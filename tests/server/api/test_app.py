@@ -40,6 +40,18 @@ async def test_a_defect_is_a_500_for_the_client_and_a_line_for_the_operator(caps
     assert log.LEVELS[3] in lines[0]
 
 
+async def test_a_defect_in_a_stream_ends_that_stream_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    server = await running()
+
+    def broken(*args: object) -> None:
+        raise KeyError("oops")
+
+    server.backend.watch = broken  # type: ignore[assignment, method-assign]
+    async with server.transport().stream(Request("GET", "/api/v1/pods", (("watch", "1"),))) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+    assert "request failed method=GET path=/api/v1/pods" in capsys.readouterr().err
+
+
 async def test_each_answer_has_an_audit_id_of_its_own() -> None:
     server = await running()
     seen = {(await server.transport().request(Request("GET", "/version"))).headers["audit-id"] for _ in range(3)}
