@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import trio
 
-from edgek.agent.runtime.runtime import Runtime, RuntimeFailure
+from edgek.agent.runtime.runtime import Runtime, RuntimeFailure, RuntimeGone
 from edgek.model.objects import Object
 
 BODY_MOST = 10 << 10  # bytes of an answer that are read at all
@@ -56,6 +56,8 @@ async def ask(handler: Mapping[str, Any], target: Target, runtime: Runtime, time
 async def _exec(handler: Mapping[str, Any], target: Target, runtime: Runtime, timeout_s: float) -> Answer:
     try:
         done = await runtime.exec_sync(target.container_id, handler.get("command") or (), timeout_s)
+    except RuntimeGone:
+        raise
     except RuntimeFailure as exc:
         return Answer(False, str(exc))
     return Answer(done.exit_code == 0, (done.stdout + done.stderr)[:BODY_MOST].decode(errors="replace"))

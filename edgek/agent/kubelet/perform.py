@@ -245,10 +245,19 @@ class Performer:
     # Ending containers.
 
     async def _kill_containers(self, action: KillContainers, pod: Object | None, seen: Seen) -> None:
-        began = trio.current_time()
+        began, failures = trio.current_time(), list[RuntimeFailure]()
+
+        async def attempt(kill: Kill) -> None:
+            try:
+                await self._kill(kill, kill.grace_s, action.why, pod, seen)
+            except RuntimeFailure as exc:
+                failures.append(exc)  # the others are ended all the same
+
         async with trio.open_nursery() as nursery:
             for kill in action.kills:
-                nursery.start_soon(self._kill, kill, kill.grace_s, action.why, pod, seen)
+                nursery.start_soon(attempt, kill)
+        if failures:
+            raise failures[0]
         for kill in action.later:
             await self._kill(kill, kill.grace_s - (trio.current_time() - began), action.why, pod, seen)
 

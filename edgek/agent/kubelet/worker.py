@@ -116,31 +116,38 @@ class PodWorker:
     # Its life.
 
     async def run(self) -> None:
-        while True:
+        """Until nothing of the pod is left on the node."""
+        while not self.over:
             self._wake = trio.Event()
             try:
-                self.seen = await self._tools.observer.look(self.uid)
+                until = await self._step()
             except RuntimeGone:
-                await self._sleep(wallclock.now() + PAUSE_FIRST_S)
-                continue
-            self.looked.set()
-            self.looked = trio.Event()
-            self._admit()
-            around = self._circumstances()
-            actions = plan(self._as_said(), self.seen, around)
-            waits = [action for action in actions if isinstance(action, Wait)]
-            todo = [action for action in actions if not isinstance(action, Wait)]
-            self._tell(around, waits, finish=any(isinstance(action, Finish) for action in todo))
-            resting = self._finishing and not self.gone  # the API has been asked to forget it
-            if todo and not resting and wallclock.now() >= self._pause_until:
-                if await self._act(todo):
-                    self.over = True
-                    self.looked.set()
-                    return
-                continue
-            if await self._refresh_volumes():
-                continue
-            await self._sleep(self._next_look(waits))
+                until = wallclock.now() + PAUSE_FIRST_S
+            except Exception as exc:  # the border of this loop: one pod's trouble is not another's
+                pause_s = self._pause_s("")
+                until = wallclock.now() + pause_s
+                log.error("pod worker stumbled", pod=self._name(), error=repr(exc), retry_s=pause_s)
+            await self._sleep(until)
+        self.looked.set()
+
+    async def _step(self) -> float:
+        """Look, decide, tell, act; when to do it again (0: at once)."""
+        self.seen = await self._tools.observer.look(self.uid)
+        self.looked.set()
+        self.looked = trio.Event()
+        self._admit()
+        around = self._circumstances()
+        actions = plan(self._as_said(), self.seen, around)
+        waits = [action for action in actions if isinstance(action, Wait)]
+        todo = [action for action in actions if not isinstance(action, Wait)]
+        self._tell(around, waits, finish=any(isinstance(action, Finish) for action in todo))
+        resting = self._finishing and not self.gone  # the API has been asked to forget it
+        if todo and not resting and wallclock.now() >= self._pause_until:
+            self.over = await self._act(todo)
+            return 0.0
+        if await self._refresh_volumes():
+            return 0.0
+        return self._next_look(waits)
 
     def _admit(self) -> None:
         if self._admitted or self.pod is None:
@@ -282,7 +289,10 @@ class PodWorker:
         return min(times, default=float("inf"))
 
     async def _sleep(self, until: float) -> None:
-        with trio.move_on_after(max(0.0, until - wallclock.now())):
+        if until <= wallclock.now():
+            await trio.lowlevel.checkpoint()
+            return
+        with trio.move_on_after(until - wallclock.now()):
             await self._wake.wait()
 
     def _interrupt(self) -> None:

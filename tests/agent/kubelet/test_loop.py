@@ -6,13 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import trio
 import trio.testing
 
+from edgek.agent.kubelet.admission import NodeOffer
+from edgek.agent.runtime.runtime import RuntimeFailure
 from edgek.client.client import Client
 from edgek.client.transport import Disconnected, Request, Response, StreamResponse
 from edgek.model import kinds, objects
 from tests.agent.kubelet.scene import container, fresh_kubelet, node, pod
 from tests.fakes.api import FakeApi
+from tests.fakes.programs import Process
 
 
 async def test_a_pod_runs_and_is_ready(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
@@ -225,3 +229,115 @@ class Nobody:
     async def stream(self, request: Request) -> AsyncIterator[StreamResponse]:
         raise Disconnected("no route to host")
         yield  # for the type
+
+
+async def test_hooks_run_after_the_start_and_before_the_end(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        said: list[str] = []
+
+        async def say(process: Process) -> int:
+            await trio.sleep(2)
+            said.append(process.argv[1])
+            return 0
+
+        here.runtime.programs["say"] = say
+        hooks = {"postStart": {"exec": {"command": ["say", "hello"]}}, "preStop": {"exec": {"command": ["say", "goodbye"]}}}
+        await here.create(pod(containers=[container("main", lifecycle=hooks)]))
+        await here.settle(3)
+        assert said == ["hello"]
+        await here.delete()
+        assert (await here.running()).name == "main"  # the hook is still talking
+        await here.settle(3)
+        assert said == ["hello", "goodbye"]
+        assert here.gone()
+
+
+async def test_a_hook_that_takes_too_long_does_not_keep_the_pod(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        hooks = {"preStop": {"sleep": {"seconds": 1000}}}
+        await here.create(pod(containers=[container("main", lifecycle=hooks)]))
+        await here.delete(grace_s=10)
+        await here.settle(13)
+        assert here.gone()
+
+
+async def test_a_post_start_hook_that_fails_ends_its_container(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod(containers=[container("main", lifecycle={"postStart": {"exec": {"command": ["exit", "1"]}}})]))
+        await here.settle(3)
+        assert here.shown()["restartCount"] >= 1
+        assert ("FailedPostStartHook", "PostStartHook failed") in here.events()
+
+
+async def test_sidecars_end_last_and_backwards(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        sidecars = [container("one", restartPolicy="Always"), container("two", restartPolicy="Always")]
+        await here.create(pod(initContainers=sidecars, containers=[container("main", "echo", "done")], restartPolicy="Never"))
+        await here.settle(3)
+        assert here.phase() == "Succeeded"
+        ids = {c.id: c.name for c in await here.containers()}
+        assert [ids[subject] for method, subject in here.runtime.calls if method == "stop_container"] == ["two", "one"]
+
+
+async def test_a_pod_that_is_deleted_while_its_image_is_pulled_is_gone_at_once(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        here.runtime.delays_s["pull_image"] = 1000
+        here.runtime.registry.add("example.org/slow:1")
+        await here.create(pod(containers=[{"name": "main", "image": "example.org/slow:1"}]))
+        assert here.shown()["state"]["waiting"]["reason"] == "ContainerCreating"
+        await here.delete()
+        await here.settle(2)
+        assert here.gone()
+
+
+async def test_a_pod_starts_the_moment_its_config_map_appears(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        variables = [{"configMapRef": {"name": "late"}}]
+        await here.create(pod(containers=[container("main", envFrom=variables)]))
+        await here.settle(2)
+        waiting = here.shown()["state"]["waiting"]
+        assert (waiting["reason"], waiting["message"]) == ("CreateContainerConfigError", 'configmap "late" not found')
+        await here.client.create(kinds.CONFIG_MAP, {"metadata": {"name": "late"}, "data": {"A": "1"}}, "default")
+        await here.settle(0.5)
+        assert here.phase() == "Running"
+
+
+async def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        here.kubelet.offer = lambda: NodeOffer({}, {"cpu": 1.0}, 110)
+        await here.create(pod(containers=[container("main", resources={"requests": {"cpu": "2"}})]))
+        assert (here.phase(), here.pod()["status"]["reason"]) == ("Failed", "OutOfcpu")
+        assert here.runtime.calls == []
+
+
+async def test_an_ephemeral_container_joins_a_running_pod(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod())
+        debug = container("debug", targetContainerName="main")
+        await here.client.patch(kinds.POD, "web", {"spec": {"ephemeralContainers": [debug]}}, "default")
+        await here.settle(1)
+        assert "running" in here.shown("debug")["state"]
+        assert here.shown()["restartCount"] == 0
+
+
+async def test_one_pod_s_trouble_is_not_another_s(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        broken = pod("broken")
+        broken["spec"]["containers"] = [{"image": "no name"}]  # the API would refuse it
+        await here.create(broken)
+        await here.create(pod())
+        assert here.phase() == "Running"
+
+
+async def test_a_runtime_that_refuses_is_asked_again_with_growing_pauses(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        here.runtime.failures["run_sandbox"] = [RuntimeFailure("no room") for _ in range(3)]
+        await here.create(pod())
+        assert here.phase() == "Pending"
+        assert ("FailedCreatePodSandBox", "Failed to create pod sandbox: no room") in here.events()
+        await here.settle(20)
+        assert here.phase() == "Running"
+        here.runtime.failures["stop_container"] = [RuntimeFailure("busy") for _ in range(3)]
+        await here.delete()
+        await here.settle(30)
+        assert here.gone()
