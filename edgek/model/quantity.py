@@ -28,6 +28,7 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "
 _DECIMAL_SUFFIX = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 _SHAPE = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)")
 _EXPONENT = re.compile(r"[eE]([-+]?[0-9]+)")
+_LONGEST = 256  # characters: far more than any number that fits, and short enough for the pattern and the cache
 _LARGEST_EXPONENT = 64  # beyond it every quantity is cut at MOST or rounded up to one billionth
 
 
@@ -85,7 +86,7 @@ ZERO = Quantity(0)
 
 def parse(text: str) -> Quantity:
     """Raises QuantityError in upstream's words."""
-    shape = _SHAPE.fullmatch(text)
+    shape = _SHAPE.fullmatch(text) if len(text) <= _LONGEST else None
     if shape is None or not (shape[2] or shape[3]):
         raise QuantityError(FORMAT_PROBLEM)
     sign, whole, fraction, suffix = shape[1], shape[2], shape[3] or "", shape[4]

@@ -120,7 +120,7 @@ def of_kind(kind: Kind) -> Struct | None:
     return root(kind.group, kind.version, kind.name)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=512)  # bounded: requests may ask for any name
 def root(group: str, version: str, kind: str) -> Struct | None:
     """The struct of an object, list or option that names itself so. Options carry the group of the resource they are for."""
     package = group.partition(".")[0] or "core"

@@ -33,6 +33,8 @@ from edgek.model import quantity
         ("2048", "2048"),
         ("1536Ki", "1536Ki"),
         ("9999999999999999999E", "9223372036854775807"),
+        ("1e999999999999999999", "9223372036854775807"),
+        ("1e-999999999999999999", "1e-9"),
     ],
 )
 def test_a_quantity_is_printed_in_its_canonical_form(written, printed):
@@ -51,12 +53,18 @@ def test_a_quantity_is_printed_in_its_canonical_form(written, printed):
         ("1e", quantity.SUFFIX_PROBLEM),
         ("1K", quantity.SUFFIX_PROBLEM),
         ("1Mi5", quantity.SUFFIX_PROBLEM),
+        ("1e99999999999999999999x", quantity.FORMAT_PROBLEM),
     ],
 )
 def test_what_is_no_quantity_is_refused_in_upstreams_words(written, problem):
     with pytest.raises(quantity.QuantityError) as caught:
         quantity.parse(written)
     assert str(caught.value) == problem
+
+
+def test_an_endless_number_is_refused_at_once():
+    with pytest.raises(quantity.QuantityError):
+        quantity.parse("1" * 1_000_000 + "x")
 
 
 def test_numbers_in_json_are_quantities_too():

@@ -104,7 +104,7 @@ def table(
     }
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def columns(kind: Kind) -> Sequence[dict[str, Any]]:
     found = packed.load("columns").get(f"{kind.group or 'core'}/{kind.version}/{kind.plural}", _PLAIN_COLUMNS)
     return tuple(

@@ -7,7 +7,6 @@ says to be of that kind. Refusals are worded as upstream words them.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import orjson
@@ -27,7 +26,6 @@ DEEPEST = 200  # levels of nesting: what follows walks objects by recursion, and
 _SNIPPET = 30  # bytes of a bad body that its refusal shows
 _TOO_DEEP = "exceeded max depth"
 _INTEGER_DIGITS = 20  # of the longest integer in 64 bits, with its sign
-_KEY_END = re.compile(rb'(?<!\\)"[ \t\r\n]*:')
 _GO_TYPE_META = r"""struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"""
 
 
@@ -125,8 +123,9 @@ def _json(raw: bytes, kind: Kind) -> tuple[Object, list[str]]:
         raise _unrecognised(kind, f"couldn't get version/kind; json parse error: {why}", raw) from None
     obj = _object(obj, raw, kind)
     try:
-        # Every member ends in '":', so equal counts mean that none came twice; strings that contain '":' only cost the slower look.
-        if len(_KEY_END.findall(raw)) == _count_members(obj):
+        # Every name ends in '":' (in strings it would be '\\":'), so equal counts mean that none came twice; oddly spaced JSON only costs the
+        # slower look.
+        if raw.count(b'":') - raw.count(b'\\":') == _count_members(obj):
             return obj, []
         return find_duplicates(raw)
     except RecursionError:

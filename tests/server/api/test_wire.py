@@ -94,6 +94,17 @@ def test_fields_that_come_twice_are_found_and_the_last_one_counts():
     assert schema.decode_problems(kinds.CONFIG_MAP, obj, duplicates) == ['duplicate field "metadata.name"', 'duplicate field "data.a"']
 
 
+def test_everything_wrong_with_an_object_is_told_in_the_order_in_which_it_occurs():
+    raw = """{"metadata": {"name": "x"}, "spec": {"unknown1": "val1", "unknownDupe": "a", "unknownDupe": "b", "paused": true, "paused": false,
+      "template": {"spec": {"containers": [{"name": "c", "unknownNested": 1, "imagePullPolicy": "Always", "imagePullPolicy": "Never"}]}}}}"""
+    obj, duplicates = decode(raw, kinds.DEPLOYMENT)
+    assert schema.strict_error(schema.decode_problems(kinds.DEPLOYMENT, obj, duplicates)) == (
+        'strict decoding error: unknown field "spec.unknown1", unknown field "spec.unknownDupe", duplicate field "spec.paused", '
+        'unknown field "spec.template.spec.containers[0].unknownNested", '
+        'duplicate field "spec.template.spec.containers[0].imagePullPolicy"'
+    )
+
+
 def test_yaml_is_read_as_go_reads_it():
     raw = "data:\n  a: 0755\n  b: 12:30\n  c: yes\n  d: 1e3\n  e: 2020-01-01\n  f: ~\n  g: 'on'\n  1: x\n  h: 0x10\n  i: 1_000\n  j: 08\n"
     assert decode(raw, content_type="application/yaml")[0]["data"] == {
