@@ -8,7 +8,6 @@ import attrs
 
 from edgek.agent.kubelet import static
 from edgek.agent.kubelet.housekeeping import Housekeeping
-from edgek.agent.kubelet.local_path import LocalPath
 from edgek.agent.kubelet.loop import Kubelet
 from edgek.agent.kubelet.machine import Machine
 from edgek.agent.kubelet.serve import Door
@@ -47,6 +46,5 @@ def assemble(settings: KubeletSettings, client: Client, runtime: Runtime, record
         Service("node", keeper.run),
         Service("kubelet", kubelet.run),
         Service("static pods", functools.partial(static.run, kubelet)),
-        Service("local volumes", LocalPath(settings, client).run),
     )
     return NodeParts(kubelet, keeper, Door(kubelet), services)

@@ -28,7 +28,6 @@ class KubeletSettings:
     hostname: str = ""  # of the machine; the node's name where empty
     external_ips: tuple[str, ...] = ()
     kubelet_port: int = 10250
-    local_path_dir: Path = Path("/var/lib/edgek/storage")  # of volumes of the provisioner edgek.io/local-path; as the controller has it
     version: str = "v1.36.4+edgek"
     system_reserved_memory_bytes: int = 100 << 20  # kept back from allocatable: the hard eviction threshold
     log_max_bytes: int = 10 << 20

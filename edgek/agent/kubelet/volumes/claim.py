@@ -8,10 +8,8 @@ from typing import ClassVar
 from edgek.agent.kubelet.volumes import host_path
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
 from edgek.model import kinds, objects
+from edgek.model.local_storage import NODE_LABEL
 from edgek.model.objects import Object
-
-PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
-LOCAL_PATH = "edgek.io/local-path"
 
 
 async def volume_of(order: Order, claim_name: str, owner_uid: str = "") -> Object:
@@ -38,7 +36,7 @@ def place_of(volume: Object) -> Path:
     spec = volume.get("spec") or {}
     if spec.get("hostPath"):
         path = Path(spec["hostPath"]["path"])
-        if objects.annotations(volume).get(PROVISIONED_BY) == LOCAL_PATH and not path.exists():
+        if NODE_LABEL in objects.labels(volume) and not path.exists():
             path.mkdir(parents=True)
             path.chmod(0o777)  # for whatever user the pod runs as
         host_path.check(path, spec["hostPath"].get("type") or "")
