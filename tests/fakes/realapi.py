@@ -56,6 +56,7 @@ class RealApi:
         tokens = ServiceAccountTokens(self._backend, SIGNING_KEY, issuer="https://issuer.example")
         authorizer = Authorizer(self._backend)
         api = assemble(self._backend, authenticator=Authenticator(tokens=tokens), authorizer=authorizer, tokens=tokens)
+        self._api = api
         self._registry = api.registry
         self._transport = LocalTransport(api, ADMIN)
         self.before_write: Callable[[str, Kind, Object], None] | None = None
@@ -67,6 +68,10 @@ class RealApi:
             await client.create(kinds.NAMESPACE, {"metadata": {"name": namespace}})
         if account and self.one(kinds.SERVICE_ACCOUNT, "default", namespace) is None:
             await client.create(kinds.SERVICE_ACCOUNT, {"metadata": {"name": "default", "namespace": namespace}})
+
+    def transport(self, user: User) -> LocalTransport:
+        """For one who has the rights of ``user`` only."""
+        return LocalTransport(self._api, user)
 
     def serve(self, kind: Kind) -> None:
         """As if a definition of this kind had been established."""

@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 
 from edgek.client.reconcile import Cluster, Watch
 from edgek.model import errors, kinds, objects
+from edgek.model.local_storage import FINALIZER, NODE_LABEL, PROVISIONER
 from edgek.model.objects import Object
 from edgek.server.controllers import placement, views, volume_match
 from edgek.server.controllers.volumebinding import SELECTED_NODE
 from edgek.server.controllers.volumeprotection import VOLUME_FINALIZER
 
-PROVISIONER = "edgek.io/local-path"
-FINALIZER = "edgek.io/local-path"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 HOSTNAME = "kubernetes.io/hostname"
 ACCESS_MODES = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
@@ -137,5 +136,6 @@ def _volume(name: str, claim: Object, storage_class: Object, node: placement.Pla
         "hostPath": {"path": f"{base}/{name}_{namespace}_{objects.name(claim)}", "type": "DirectoryOrCreate"},
         "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
     }
-    meta = {"name": name, "annotations": {PROVISIONED_BY: PROVISIONER}, "finalizers": [VOLUME_FINALIZER, FINALIZER]}
+    labels = {NODE_LABEL: node.name}
+    meta = {"name": name, "labels": labels, "annotations": {PROVISIONED_BY: PROVISIONER}, "finalizers": [VOLUME_FINALIZER, FINALIZER]}
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": meta, "spec": spec}

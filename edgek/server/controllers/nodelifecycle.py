@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import trio
 
+from edgek.client.client import STRATEGIC_MERGE_PATCH
 from edgek.client.reconcile import Cluster, Watch
 from edgek.host import wallclock
 from edgek.model import errors, kinds, objects
@@ -102,18 +103,14 @@ class NodeLifecycleController:
         ready = [pod for pod in self._pods.by_index("node", node_name) if pod.ready]
         failures = await podmaking.together([lambda pod=pod: self._mark_pod(pod) for pod in ready])  # type: ignore[misc]
         for failure in failures:
-            if failure is not None and not isinstance(failure, errors.NotFound):
+            if failure is not None and not isinstance(failure, errors.NotFound | errors.Conflict):
                 raise failure
 
     async def _mark_pod(self, pod: PodView) -> None:
-        live = await self._cluster.client.find(kinds.POD, pod.name, pod.namespace)
-        if live is None or objects.uid(live) != pod.uid or not objects.condition_is(live, "Ready"):
-            return
-        now = wallclock.now_rfc3339()
-        status = live["status"]
-        marked = [{**each, "status": "False", "lastTransitionTime": now} if each["type"] == "Ready" else each for each in status["conditions"]]
-        await self._cluster.update(self._pods, {**live, "status": {**status, "conditions": marked}}, "status")
-        self._events.warning(kinds.POD, live, "NodeNotReady", "Node is not ready")
+        condition = {"type": "Ready", "status": "False", "lastTransitionTime": wallclock.now_rfc3339()}
+        patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}
+        await self._cluster.patch(self._pods, pod.key, patch, subresource="status", content_type=STRATEGIC_MERGE_PATCH)
+        self._events.warning(kinds.POD, pod.reference(), "NodeNotReady", "Node is not ready")
 
 
 def _ready(node: Object | None) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from edgek.client.client import STRATEGIC_MERGE_PATCH
 from edgek.client.informer import Informer
 from edgek.client.reconcile import Cluster
-from edgek.model import errors, kinds, objects
+from edgek.model import errors
 from edgek.server.controllers import conditions
 from edgek.server.controllers.views import PodView
 
@@ -13,21 +16,15 @@ async def delete(
     cluster: Cluster, informer: Informer[PodView], pod: PodView, reason: str, message: str, *, grace_s: int | None, fails: bool = False
 ) -> None:
     """``fails``: nobody is there to say how it ended, so it Failed."""
-    try:
-        await _explain(cluster, informer, pod, reason, message, fails=fails and not pod.finished)
-    except errors.NotFound:
-        return
+    status: dict[str, Any] = {"conditions": [conditions.new("DisruptionTarget", "True", reason, message)]}
+    if fails and not pod.finished:
+        status["phase"] = "Failed"
+    elif pod.disrupted:
+        status = {}
+    if status:
+        try:
+            patch = {"metadata": {"uid": pod.uid}, "status": status}
+            await cluster.patch(informer, pod.key, patch, subresource="status", content_type=STRATEGIC_MERGE_PATCH)
+        except (errors.NotFound, errors.Conflict):
+            return  # gone, or another of that name
     await cluster.delete(informer, pod.key, pod.uid, grace_s=grace_s)
-
-
-async def _explain(cluster: Cluster, informer: Informer[PodView], pod: PodView, reason: str, message: str, *, fails: bool) -> None:
-    live = await cluster.client.get(kinds.POD, pod.name, pod.namespace)
-    if objects.uid(live) != pod.uid:
-        return
-    status = live.get("status") or {}
-    condition = conditions.new("DisruptionTarget", "True", reason, message)
-    made = {**status, "conditions": conditions.put(status.get("conditions"), condition)}
-    if fails:
-        made["phase"] = "Failed"
-    if made != status:
-        await cluster.update(informer, {**live, "status": made}, "status")

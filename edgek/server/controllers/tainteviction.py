@@ -89,5 +89,5 @@ class TaintEvictionController:
             limits = [seconds for seconds in tolerated if seconds is not None]
             if limits:
                 began = taint.added or self._since.get((pod.node, taint.key, taint.value), wallclock.now())
-                deadlines.append(began + max(0.0, min(limits)))
+                deadlines.append(max(began, pod.created) + max(0.0, min(limits)))
         return min(deadlines, default=None)

@@ -58,3 +58,14 @@ async def test_a_taint_that_goes_in_time_spares_the_pod(autojump_clock: Any) -> 
         await cluster.settle(100)
         assert names(cluster) == {"it"}
         assert ("TaintManagerEviction", "Cancelling deletion of Pod default/it") in cluster.events()
+
+
+async def test_a_pod_that_comes_late_gets_its_time_too(autojump_clock: Any) -> None:
+    async with scene(TaintEvictionController) as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": TAINT["spec"]})
+        await cluster.settle(1000)
+        await pod(cluster, "late", {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60})
+        await cluster.settle(50)
+        assert names(cluster) == {"late"}
+        await cluster.settle(20)
+        assert names(cluster) == set()
