@@ -312,8 +312,9 @@ class _SocketSink:
         self._scope: trio.CancelScope | None = None
         self._drained: trio.Event | None = None
 
-    def push(self, line: Line) -> None:
-        self._write(line.framed)
+    def push(self, *lines: Line) -> None:
+        if lines:
+            self._write(lines[0].framed if len(lines) == 1 else b"".join([line.framed for line in lines]))
 
     def _write(self, data: bytes) -> None:
         if self._cut:

@@ -79,10 +79,10 @@ class _Queue:
         if self._scope is not None:
             self._scope.cancel()
 
-    def push(self, line: Line) -> None:
-        if self._ended:
+    def push(self, *lines: Line) -> None:
+        if self._ended or not lines:
             return
-        self._lines.append(line.line)
+        self._lines.extend([line.line for line in lines])
         self._wake.set()
         if len(self._lines) > PENDING_LINES:
             self._lines.clear()

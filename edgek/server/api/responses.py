@@ -66,8 +66,8 @@ class Line:
 class Sink(Protocol):
     """Where a stream goes: a socket, or a reader in the same process."""
 
-    def push(self, line: Line) -> None:
-        """Without waiting. A reader that is too far behind is cut off."""
+    def push(self, *lines: Line) -> None:
+        """Without waiting, several in one piece. A reader that is too far behind is cut off."""
         ...
 
     async def drain(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import orjson
@@ -119,18 +119,24 @@ class Watcher:
         self._columns_due = shape.has_columns
         self.last = 0
 
-    def present(self, record: Record) -> None:
-        """An object that was there before the watch."""
-        if self._asked is None or matches(record, self._asked):
-            self._sink.push(self._shape.line("ADDED", record, record.revision, columns=self._columns_due))
+    def present(self, records: Sequence[Record]) -> None:
+        """Objects that were there before the watch."""
+        shown = [record for record in records if self._asked is None or matches(record, self._asked)]
+        lines = []
+        for record in shown:
+            lines.append(self._shape.line("ADDED", record, record.revision, columns=self._columns_due))
             self._columns_due = False
+        self._sink.push(*lines)
 
     def deliver(self, events: Sequence[Event]) -> None:
+        """What a batch of the store changed goes out as one piece."""
+        lines = []
         for event in events:
             type_ = event.type if self._asked is None else seen_as(event, self._asked)
             if type_:
-                self._sink.push(self._line(event, type_))
-            self.last = event.record.revision
+                lines.append(self._line(event, type_))
+        self.last = events[-1].record.revision
+        self._sink.push(*lines)
 
     def _line(self, event: Event, type_: str) -> Line:
         if not self._columns_due:
@@ -206,7 +212,7 @@ class Watches:
             backend.watch(call.kind.storage, call.namespace, watcher.last, past.extend).close()
             if len(past) <= DRAIN_EVERY:
                 return backend.watch(call.kind.storage, call.namespace, watcher.last, watcher.deliver).close
-            await _in_pieces(past, lambda event: watcher.deliver((event,)), sink)
+            await _in_pieces(past, watcher.deliver, sink)
 
     async def _live(self, asked: ListOptions, watcher: Watcher, shape: _ShapeOf, sink: Sink, end: float) -> None:
         """Until the time is up or the reader is gone. A bookmark is only worth sending when the reader would learn something from it."""
@@ -223,8 +229,7 @@ class Watches:
                 told = revision
 
 
-async def _in_pieces(found: Iterable[T], tell: Callable[[T], None], sink: Sink) -> None:
-    for count, each in enumerate(found, 1):
-        tell(each)
-        if count % DRAIN_EVERY == 0:
-            await sink.drain()
+async def _in_pieces(found: Sequence[T], tell: Callable[[Sequence[T]], None], sink: Sink) -> None:
+    for start in range(0, len(found), DRAIN_EVERY):
+        tell(found[start : start + DRAIN_EVERY])
+        await sink.drain()
