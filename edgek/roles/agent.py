@@ -13,6 +13,7 @@ from edgek import __version__
 from edgek.agent.kubelet import assemble
 from edgek.agent.kubelet.assemble import NodeParts
 from edgek.agent.kubelet.settings import KubeletSettings
+from edgek.agent.local_storage import LocalStorage
 from edgek.agent.runtime import containerd, registries
 from edgek.agent.runtime import service as runtime_service
 from edgek.agent.runtime.cri import CriRuntime
@@ -52,6 +53,7 @@ class Agent:
         yield Service("container runtime", self.run_runtime)
         yield Service("kubelet", self.run_kubelet)
         yield Service("service proxy and DNS", self.run_traffic)
+        yield Service("local storage", self.run_local_storage)
 
     async def run_network(self, *, task_status: trio.TaskStatus[None]) -> None:
         config = self.config
@@ -108,6 +110,9 @@ class Agent:
             except* OSError as group:
                 raise UsageError(f"DNS cannot listen on {config.cluster_dns}:53: {group.exceptions[0]}; see --cluster-dns") from None
             task_status.started()
+
+    async def run_local_storage(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await LocalStorage(self._make_client("local-storage"), self.config.node_name, self.config.storage_dir).run(task_status=task_status)
 
     @property
     def _cni_socket(self) -> Path:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import orjson
 
-from edgek.model import kinds, packed, references
+from edgek.model import kinds, objects, packed, references
+from edgek.model.local_storage import NODE_LABEL
 from edgek.model.objects import Object
 from edgek.model.references import Reference
 from edgek.server.api.identity import Attributes, Decision, User
@@ -106,14 +107,23 @@ class NodeAccess:
             return Decision(False, "can only read namespaced object of this type")
         return self._related(node, asked, self._refers(node, (asked.resource, asked.namespace, asked.name)) or self._volume_needs(node, asked))
 
-    def _get_claim(self, node: str, asked: Attributes) -> Decision:
+    def _get_resource_claim(self, node: str, asked: Attributes) -> Decision:
         return self._get(node, asked, self._refers(node, (asked.resource, asked.namespace, asked.name)))
 
+    def _get_claim(self, node: str, asked: Attributes) -> Decision:
+        """Upstream lets a node get a claim only, so its kubelet asks again and again; ours may watch the one it waits for."""
+        return self._get(node, asked, self._refers(node, (asked.resource, asked.namespace, asked.name)), READ)
+
     def _get_volume(self, node: str, asked: Attributes) -> Decision:
+        """Those that its pods use, as for claims; and all of those whose directories are its own, to delete them."""
+        if asked.verb in READ and f"{NODE_LABEL}={node}" in asked.label_selector.split(","):
+            return ALLOWED
         volume = self._read(Key(kinds.PERSISTENT_VOLUME.storage, "", asked.name))
+        if asked.verb == "patch" and not asked.subresource and objects.labels(volume or {}).get(NODE_LABEL) == node:
+            return ALLOWED
         claim = ((volume or {}).get("spec") or {}).get("claimRef") or {}
         wanted = (kinds.PERSISTENT_VOLUME_CLAIM.plural, claim.get("namespace", ""), claim.get("name", ""))
-        return self._get(node, asked, bool(claim) and self._refers(node, wanted))
+        return self._get(node, asked, bool(claim) and self._refers(node, wanted), READ)
 
     def _get_attachment(self, node: str, asked: Attributes) -> Decision:
         attachment = self._read(Key(kinds.VOLUME_ATTACHMENT.storage, "", asked.name)) or {}
@@ -160,8 +170,8 @@ class NodeAccess:
             return Decision(False, "can only list/watch pods with spec.nodeName field selector")
         return Decision(any(rule.allows(asked) for rule in self._node_rules()))
 
-    def _get(self, node: str, asked: Attributes, related: bool) -> Decision:
-        if asked.verb != "get":
+    def _get(self, node: str, asked: Attributes, related: bool, verbs: Sequence[str] = ("get",)) -> Decision:
+        if asked.verb not in verbs:
             return Decision(False, "can only get individual resources of this type")
         if asked.subresource:
             return Decision(False, "cannot get subresource")
@@ -197,7 +207,7 @@ _SPECIAL: Mapping[tuple[str, str, str], Callable[[NodeAccess, str, Attributes], 
     ("", "serviceaccounts", "token"): NodeAccess._create_token,
     ("", "nodes", ""): NodeAccess._own_node,
     ("", "pods", ""): NodeAccess._own_pods,
-    ("resource.k8s.io", "resourceclaims", ""): NodeAccess._get_claim,
+    ("resource.k8s.io", "resourceclaims", ""): NodeAccess._get_resource_claim,
     ("storage.k8s.io", "volumeattachments", ""): NodeAccess._get_attachment,
     ("storage.k8s.io", "csinodes", ""): NodeAccess._own_csi_node,
     ("coordination.k8s.io", "leases", ""): NodeAccess._own_lease,
