@@ -8,18 +8,25 @@ from __future__ import annotations
 from edgek.model import kinds
 from edgek.model.kinds import Kind
 from edgek.server.resources.apiservice import APIService
+from edgek.server.resources.autoscaling import HorizontalPodAutoscaler
 from edgek.server.resources.base import FieldError, Resource
 from edgek.server.resources.certificate import CertificateSigningRequest
 from edgek.server.resources.cluster import Namespace, Node
 from edgek.server.resources.config import ConfigMap, Secret
+from edgek.server.resources.cronjob import CronJob
+from edgek.server.resources.drivers import CsiDriver, RuntimeClass, VolumeAttachment
 from edgek.server.resources.endpoints import Endpoints, EndpointSlice
 from edgek.server.resources.event import Event
 from edgek.server.resources.job import Job
 from edgek.server.resources.lease import Lease
+from edgek.server.resources.limits import LimitRange, ResourceQuota
+from edgek.server.resources.networking import Ingress, IngressClass, NetworkPolicy
+from edgek.server.resources.plain import Plain
 from edgek.server.resources.pod import Pod, PodTemplate
 from edgek.server.resources.policy import PodDisruptionBudget, PriorityClass
 from edgek.server.resources.rbac import Role, RoleBinding
 from edgek.server.resources.service import Service
+from edgek.server.resources.stateful import StatefulSet
 from edgek.server.resources.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 from edgek.server.resources.workloads import DaemonSet, Deployment, ReplicaSet, ReplicationController
 
@@ -37,7 +44,11 @@ RESOURCES: tuple[Resource, ...] = (
     ReplicaSet(),
     ReplicationController(),
     DaemonSet(),
+    StatefulSet(),
     Job(),
+    CronJob(),
+    HorizontalPodAutoscaler(kinds.HORIZONTAL_POD_AUTOSCALER),
+    HorizontalPodAutoscaler(kinds.HORIZONTAL_POD_AUTOSCALER_V1),
     PersistentVolume(),
     PersistentVolumeClaim(),
     StorageClass(),
@@ -52,6 +63,26 @@ RESOURCES: tuple[Resource, ...] = (
     Lease(),
     Event(kinds.EVENT),
     Event(kinds.EVENT_V1),
+    Ingress(),
+    IngressClass(),
+    NetworkPolicy(),
+    LimitRange(),
+    ResourceQuota(),
+    RuntimeClass(),
+    CsiDriver(),
+    VolumeAttachment(),
+    Plain(kinds.CSI_NODE, strict=True),
+    Plain(kinds.CSI_STORAGE_CAPACITY, strict=True),
+    Plain(kinds.FLOW_SCHEMA, "spec"),
+    Plain(kinds.PRIORITY_LEVEL_CONFIGURATION, "spec"),
+    Plain(kinds.MUTATING_WEBHOOK_CONFIGURATION, "webhooks", strict=True),
+    Plain(kinds.VALIDATING_WEBHOOK_CONFIGURATION, "webhooks", strict=True),
+    Plain(kinds.MUTATING_ADMISSION_POLICY, "spec"),
+    Plain(kinds.MUTATING_ADMISSION_POLICY_BINDING, "spec"),
+    Plain(kinds.VALIDATING_ADMISSION_POLICY, "spec"),
+    Plain(kinds.VALIDATING_ADMISSION_POLICY_BINDING, "spec"),
+    Plain(kinds.CUSTOM_RESOURCE_DEFINITION, "spec"),
+    Plain(kinds.RESOURCE_SLICE, "spec"),
 )
 
 _BY_KIND = {resource.kind: resource for resource in RESOURCES}

@@ -36,12 +36,12 @@ class Resource:
     # PUT to a missing object creates it (leases, endpoints, RBAC kinds ...).
     creates_on_update: ClassVar[bool] = False
     # PUT without resourceVersion overwrites; where False it is 422.
-    updates_unconditionally: ClassVar[bool] = True
+    updates_unconditionally: bool = True
     default_propagation: ClassVar[PropagationPolicy] = "Background"
     # Told with every answer, whatever was asked of the kind.
     deprecated: ClassVar[tuple[str, ...]] = ()
     # The members whose change counts ``metadata.generation``; a kind without them has no generation.
-    generation_of: ClassVar[tuple[str, ...]] = ()
+    generation_of: tuple[str, ...] = ()
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind

@@ -1,4 +1,4 @@
-"""Workloads that keep pods running from a template: Deployment, ReplicaSet, DaemonSet, StatefulSet, ReplicationController."""
+"""Workloads that keep pods running from a template: Deployment, ReplicaSet, DaemonSet, ReplicationController (StatefulSet: ``stateful.py``)."""
 
 from __future__ import annotations
 
@@ -68,14 +68,13 @@ class Deployment(Workload):
     def validate(self, obj: Object) -> Sequence[FieldError]:
         errors, spec = Errors(), obj.get("spec") or {}
         errors.non_negative(SPEC / "replicas", spec.get("replicas"))
-        _check_selector(errors, spec, "deployment")
+        check_selector(errors, spec, "deployment")
         if is_valid(spec.get("selector")):
             _check_replicated_template(errors, spec, "ReplicaSet")
         else:
             errors.invalid(SPEC / "selector", spec.get("selector"), "invalid label selector")
         _check_deployment_strategy(errors, SPEC / "strategy", spec.get("strategy") or {})
-        for member in ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
-            errors.non_negative(SPEC / member, spec.get(member))
+        check_counts(errors, spec, "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
         deadline = spec.get("progressDeadlineSeconds")
         if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
             errors.invalid(SPEC / "progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
@@ -83,7 +82,7 @@ class Deployment(Workload):
 
     def validate_update(self, obj: Object, old: Object, subresource: str) -> Sequence[FieldError]:
         if subresource == "status":
-            return _status_problems(obj, ("updatedReplicas", "readyReplicas", "availableReplicas"))
+            return check_status_counts(obj, ("updatedReplicas", "readyReplicas", "availableReplicas"))
         return [*self.validate(obj), *_selector_changed(obj, old)]
 
 
@@ -112,9 +111,8 @@ class ReplicaSet(Workload):
 
     def validate(self, obj: Object) -> Sequence[FieldError]:
         errors, spec = Errors(), obj.get("spec") or {}
-        errors.non_negative(SPEC / "replicas", spec.get("replicas"))
-        errors.non_negative(SPEC / "minReadySeconds", spec.get("minReadySeconds"))
-        _check_selector(errors, spec, "deployment")
+        check_counts(errors, spec, "replicas", "minReadySeconds")
+        check_selector(errors, spec, "deployment")
         if is_valid(spec.get("selector")):
             _check_replicated_template(errors, spec, "ReplicaSet")
         else:
@@ -123,7 +121,7 @@ class ReplicaSet(Workload):
 
     def validate_update(self, obj: Object, old: Object, subresource: str) -> Sequence[FieldError]:
         if subresource == "status":
-            return _status_problems(obj, ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"))
+            return check_status_counts(obj, ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"))
         return [*self.validate(obj), *_selector_changed(obj, old)]
 
     def fields(self, obj: Object) -> Mapping[str, str]:
@@ -192,7 +190,7 @@ class DaemonSet(Workload):
         if selector is not None and is_empty(selector):
             errors.invalid(SPEC / "selector", selector, "empty selector is invalid for daemonset")
         check_pod_template(errors, _TEMPLATE, template)
-        _check_runs_forever(errors, template.get("spec") or {}, "DaemonSet")
+        check_runs_forever(errors, template.get("spec") or {}, "DaemonSet")
         errors.non_negative(SPEC / "minReadySeconds", spec.get("minReadySeconds"))
         _check_daemon_strategy(errors, SPEC / "updateStrategy", spec.get("updateStrategy") or {})
         errors.non_negative(SPEC / "revisionHistoryLimit", spec.get("revisionHistoryLimit"))
@@ -227,7 +225,12 @@ def _check_daemon_strategy(errors: Errors, at: Path, strategy: Spec) -> None:
         errors.required(at / "maxUnavailable", "cannot be 0 when maxSurge is 0")
 
 
-def _check_selector(errors: Errors, spec: Spec, what: str) -> None:
+def check_counts(errors: Errors, spec: Spec, *members: str) -> None:
+    for member in members:
+        errors.non_negative(SPEC / member, spec.get(member))
+
+
+def check_selector(errors: Errors, spec: Spec, what: str) -> None:
     selector = spec.get("selector")
     if selector is None:
         errors.required(SPEC / "selector")
@@ -244,10 +247,10 @@ def _check_replicated_template(errors: Errors, spec: Spec, what: str) -> None:
     if not selects(selector, labels):
         errors.invalid(_TEMPLATE / "metadata" / "labels", labels, MISMATCH)
     check_pod_template(errors, _TEMPLATE, template)
-    _check_runs_forever(errors, template.get("spec") or {}, what)
+    check_runs_forever(errors, template.get("spec") or {}, what)
 
 
-def _check_runs_forever(errors: Errors, spec: Spec, what: str) -> None:
+def check_runs_forever(errors: Errors, spec: Spec, what: str) -> None:
     if spec.get("restartPolicy") != "Always":
         errors.unsupported(_TEMPLATE / "spec" / "restartPolicy", spec.get("restartPolicy") or "", ("Always",))
     if spec.get("activeDeadlineSeconds") is not None:
@@ -268,7 +271,7 @@ def _negative_counts(obj: Object) -> list[FieldError]:
     return errors.found
 
 
-def _status_problems(obj: Object, parts: Sequence[str]) -> Sequence[FieldError]:
+def check_status_counts(obj: Object, parts: Sequence[str]) -> Sequence[FieldError]:
     """No count below zero, none of the ``parts`` above the whole, and nothing available that is not ready."""
     errors, status = Errors(_negative_counts(obj)), obj.get("status") or {}
     whole, ready = status.get("replicas") or 0, status.get("readyReplicas") or 0

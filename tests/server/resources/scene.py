@@ -24,6 +24,9 @@ ROLE_REF = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "x"
 CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 VOLUME = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/srv/x"}}
 
+TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
+BACKEND = {"service": {"name": "s", "port": {"number": 80}}}
+
 BASES: dict[Kind, dict[str, Any]] = {
     kinds.POD: {"spec": {"containers": CONTAINERS}},
     kinds.POD_TEMPLATE: {"template": TEMPLATE},
@@ -61,6 +64,19 @@ BASES: dict[Kind, dict[str, Any]] = {
     kinds.POD_DISRUPTION_BUDGET: {"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}}},
     kinds.PRIORITY_CLASS: {"value": 100},
     kinds.API_SERVICE: {"spec": {"group": "example.com", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 10}},
+}
+BASES |= {
+    kinds.CRON_JOB: {"spec": {"schedule": "0 0 1 1 *", "jobTemplate": BASES[kinds.JOB]}},
+    kinds.HORIZONTAL_POD_AUTOSCALER: {"spec": {"scaleTargetRef": TARGET, "maxReplicas": 3}},
+    kinds.HORIZONTAL_POD_AUTOSCALER_V1: {"spec": {"scaleTargetRef": TARGET, "maxReplicas": 3}},
+    kinds.INGRESS: {"spec": {"rules": [{"host": "a.example.com", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": BACKEND}]}}]}},
+    kinds.INGRESS_CLASS: {"spec": {"controller": "example.com/c"}},
+    kinds.NETWORK_POLICY: {"spec": {"podSelector": {}}},
+    kinds.LIMIT_RANGE: {"spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}}]}},
+    kinds.RESOURCE_QUOTA: {"spec": {"hard": {"configmaps": "100"}}},
+    kinds.RUNTIME_CLASS: {"handler": "runc"},
+    kinds.CSI_DRIVER: {"spec": {}},
+    kinds.VOLUME_ATTACHMENT: {"spec": {"attacher": "a.example.com", "nodeName": "n", "source": {"persistentVolumeName": "v"}}},
 }
 # Kinds whose names are more than names.
 NAMES = {kinds.API_SERVICE: "v1.example.com"}

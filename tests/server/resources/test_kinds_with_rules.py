@@ -11,7 +11,7 @@ from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 from edgek.server import resources
 from edgek.server.resources import unserved
-from tests.server.resources.scene import ABSENT, base, completed, created, problems, table, updated
+from tests.server.resources.scene import ABSENT, BASES, base, completed, created, problems, table, updated
 
 FROZEN = "Forbidden: field is immutable when `immutable` is set"
 
@@ -40,6 +40,16 @@ def at(obj: Object, path: str) -> Any:
             "a user is a subject of RBAC": (kinds.ROLE_BINDING, {}, "subjects/0/apiGroup", "rbac.authorization.k8s.io"),
             "a role without rules says so": (kinds.ROLE, {"rules": []}, "rules", None),
             "an endpoint is neither ready nor not": (kinds.ENDPOINT_SLICE, {}, "endpoints/0/conditions", {}),
+            "a policy without a word is of what comes in": (kinds.NETWORK_POLICY, {}, "spec/policyTypes", ["Ingress"]),
+            "a limit is what one gets": (kinds.LIMIT_RANGE, {}, "spec/limits/0/defaultRequest", {"cpu": "2"}),
+            "an autoscaler looks at the CPU": (kinds.HORIZONTAL_POD_AUTOSCALER, {}, "spec/metrics/0/resource/target/averageUtilization", 80),
+            "a cron job keeps three successes": (kinds.CRON_JOB, {}, "spec/successfulJobsHistoryLimit", 3),
+            "a stateful set keeps its volumes": (
+                kinds.STATEFUL_SET,
+                {},
+                "spec/persistentVolumeClaimRetentionPolicy",
+                {"whenDeleted": "Retain", "whenScaled": "Retain"},
+            ),
             "a port of a slice has the empty name": (kinds.ENDPOINT_SLICE, {}, "ports/0", {"port": 80, "name": "", "protocol": "TCP"}),
             "the old endpoints know only TCP by themselves": (kinds.ENDPOINTS, {}, "subsets/0/ports/0/protocol", "TCP"),
         }
@@ -140,6 +150,51 @@ def test_defaults(kind: Kind, changes: dict[str, Any], path: str, value: Any) ->
                 {"spec.accessModes": ["ReadWriteOncePod", "ReadWriteMany"]},
                 ["spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes"],
             ),
+            "a schedule has five fields": (
+                kinds.CRON_JOB,
+                {"spec.schedule": "not a schedule"},
+                ['spec.schedule: Invalid value: "not a schedule": expected exactly 5 fields, found 3: [not a schedule]'],
+            ),
+            "a schedule is of this planet": (
+                kinds.CRON_JOB,
+                {"spec.timeZone": "Mars/Base"},
+                ['spec.timeZone: Invalid value: "Mars/Base": unknown time zone Mars/Base'],
+            ),
+            "an ingress leads somewhere": (
+                kinds.INGRESS,
+                {"spec.rules[0].http.paths[0].backend": {}},
+                ['spec.rules[0].http.paths[0].backend: Invalid value: "": resource or service backend is required'],
+            ),
+            "a path does not climb": (
+                kinds.INGRESS,
+                {"spec.rules[0].http.paths[0].path": "/a/../b"},
+                ["spec.rules[0].http.paths[0].path: Invalid value: \"/a/../b\": must not contain '/../'"],
+            ),
+            "a peer is somebody": (
+                kinds.NETWORK_POLICY,
+                {"spec.ingress": [{"from": [{}]}]},
+                ["spec.ingress[0].from[0]: Required value: must specify a peer"],
+            ),
+            "nobody gets more by default than it may have": (
+                kinds.LIMIT_RANGE,
+                {"spec.limits[0]": {"type": "Container", "defaultRequest": {"cpu": "2"}, "default": {"cpu": "1"}}},
+                ['spec.limits[0].defaultRequest[cpu]: Invalid value: "2": default request value 2 is greater than default limit value 1'],
+            ),
+            "a quota counts whole pods": (
+                kinds.RESOURCE_QUOTA,
+                {"spec.hard": {"pods": "1.5"}},
+                ['spec.hard[pods]: Invalid value: "1500m": must be an integer'],
+            ),
+            "an autoscaler aims at one thing": (
+                kinds.HORIZONTAL_POD_AUTOSCALER,
+                {"spec.metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization"}}}]},
+                ["spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization"],
+            ),
+            "a stateful set starts its pods in one of two ways": (
+                kinds.STATEFUL_SET,
+                {"spec.podManagementPolicy": "Nope"},
+                ["spec.podManagementPolicy: Invalid value: \"Nope\": must be 'OrderedReady' or 'Parallel'"],
+            ),
             "a node has not less than nothing": (
                 kinds.NODE,
                 {"status.capacity": {"cpu": "-1"}, "status.allocatable": {"cpu": "1"}},
@@ -160,7 +215,7 @@ def test_refusals(kind: Kind, changes: dict[str, Any], said: list[str]) -> None:
     assert problems(kind, changes) == said
 
 
-@pytest.mark.parametrize("kind", [resource.kind for resource in resources.RESOURCES], ids=lambda kind: kind.resource)
+@pytest.mark.parametrize("kind", BASES, ids=lambda kind: kind.resource)
 def test_the_small_object_of_every_kind_is_valid_and_complete(kind: Kind) -> None:
     assert problems(kind) == []
     resource, obj = resources.of(kind), created(kind)
@@ -225,6 +280,16 @@ def test_the_small_object_of_every_kind_is_valid_and_complete(kind: Kind) -> Non
                 {"spec.volumeMode": "Block"},
                 ['volumeMode: Invalid value: "Block": field is immutable'],
             ),
+            "a stateful set keeps what its pods are called by": (
+                kinds.STATEFUL_SET,
+                {},
+                {"spec.serviceName": "other"},
+                [
+                    "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+                    "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+                ],
+            ),
+            "and may be scaled": (kinds.STATEFUL_SET, {}, {"spec.replicas": 4}, []),
             "a claim is bound to its volume": (kinds.PERSISTENT_VOLUME_CLAIM, {}, {"spec.volumeName": "v"}, []),
         }
     ),
