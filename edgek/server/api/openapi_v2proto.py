@@ -5,6 +5,7 @@ Encodes the JSON form into ``openapi.v2.Document`` as gnostic defines it, those 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -110,6 +111,13 @@ def _parameters(number: int, value: Iterable[Mapping[str, Any]]) -> bytes:
 def _parameter(value: Mapping[str, Any]) -> bytes:
     if value["in"] == "body":
         return bytes_field(1, _message(value, _BODY_PARAMETER, 6))
+    return _plain_parameter(tuple(value.items()))
+
+
+@functools.lru_cache(maxsize=64)
+def _plain_parameter(members: tuple[tuple[str, Any], ...]) -> bytes:
+    """There are thousands in a document, and a dozen different ones."""
+    value = dict(members)
     if value["in"] == "query":
         return bytes_field(2, bytes_field(3, _message(value, _QUERY_PARAMETER, 23)))
     return bytes_field(2, bytes_field(4, _message(value, _PATH_PARAMETER, 22)))
