@@ -13,12 +13,12 @@ import orjson
 
 from edgek.cni.network import LOOPBACK_INDEX
 from edgek.host import files, netlink, process
-from edgek.model.errors import EdgekError
+from edgek.model.errors import EdgekError, UsageError
 
 NETWORK_NAME = "edgek"
 SOCKET_VARIABLE = "EDGEK_CNI_SOCK"
 PLUGIN_NAMES = ("edgek", "loopback")  # containerd asks for a loopback plugin of its own accord
-SYSCTLS = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
+SYSCTLS = {"net/ipv4/ip_forward": "1"}  # not IPv6's: a forwarding host ignores router advertisements and would lose its uplink
 DEFAULT_MTU = 1500
 LABEL = "lo:edgek"  # of our addresses on lo: the uninstaller, and whoever wonders, knows them by it
 COMPILERS = ("musl-gcc", "gcc", "cc")
@@ -45,11 +45,15 @@ async def install(bin_dir: Path, conf_dir: Path) -> None:
 
 
 def set_sysctls(root: Path = Path("/proc/sys")) -> None:
-    """Of this network namespace. Raises OSError when forwarding cannot be switched on."""
+    """Of this network namespace. Raises UsageError when forwarding cannot be switched on."""
     for name, value in SYSCTLS.items():
         file = root / name
-        if file.exists() and file.read_text().strip() != value:
-            file.write_text(value)
+        try:
+            if file.read_text().strip() != value:
+                file.write_text(value)
+        except OSError as error:
+            message = f"{file} cannot be set to {value} ({error.strerror}): pods need forwarding; run edgek as root, in a container with --privileged"
+            raise UsageError(message) from error
 
 
 def add_gateway(address: IPv4Address) -> None:

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from edgek.cni import setup
+from edgek.model.errors import UsageError
 
 
 async def test_the_plugin_is_installed_under_both_names_with_its_configuration(tmp_path: Path) -> None:
@@ -50,3 +51,8 @@ def test_only_settings_that_differ_are_written(tmp_path: Path) -> None:
     inode = forward.stat().st_mtime_ns
     setup.set_sysctls(tmp_path)
     assert forward.stat().st_mtime_ns == inode
+
+
+def test_a_machine_that_may_not_forward_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="ip_forward cannot be set to 1"):
+        setup.set_sysctls(tmp_path)
