@@ -106,7 +106,7 @@ class Informer(Generic[V]):
                 wait_s = RETRY_FIRST_S
                 await self._follow()
             except errors.Expired:
-                continue
+                await trio.sleep(RETRY_FIRST_S)  # a server that keeps no history at all must not be listed without pause
             except (Disconnected, errors.ApiError) as exc:
                 log.warning("cannot list or watch", kind=self.kind.resource, error=exc, retry_s=round(wait_s, 1))
                 await trio.sleep(wait_s * random.uniform(0.5, 1.5))

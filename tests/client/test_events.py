@@ -1,0 +1,104 @@
+"""Events as ``kubectl describe`` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+import trio.testing
+
+from edgek.client import events
+from edgek.client.client import Client
+from edgek.client.events import Recorder
+from edgek.model import errors, kinds
+from edgek.model.kinds import Kind
+from edgek.model.objects import Object
+from tests.fakes.realapi import RealApi
+
+POD: Object = {"metadata": {"name": "web", "namespace": "default", "uid": "u-1"}}
+NODE: Object = {"metadata": {"name": "node-1", "uid": "u-2"}}
+
+
+@asynccontextmanager
+async def recording() -> AsyncIterator[tuple[RealApi, Recorder]]:
+    api = RealApi()
+    await api.furnish("default", account=False)
+    recorder = Recorder(Client(api), "kubelet", "node-1")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(recorder.run)
+        yield api, recorder
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_event_names_its_object_and_its_source(autojump_clock: Any) -> None:
+    async with recording() as (api, recorder):
+        recorder.warning(kinds.POD, POD, "BackOff", "Back-off restarting failed container", field_path="spec.containers{main}")
+        recorder.named("scheduler").normal(kinds.NODE, NODE, "Seen", "It is there")
+        await trio.testing.wait_all_tasks_blocked()
+        found = {each["reason"]: each for each in api.all(kinds.EVENT)}
+        event = found["BackOff"]
+        assert (event["type"], event["count"], event["metadata"]["namespace"]) == ("Warning", 1, "default")
+        assert event["involvedObject"] == {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "name": "web",
+            "namespace": "default",
+            "uid": "u-1",
+            "fieldPath": "spec.containers{main}",
+        }
+        assert event["source"] == {"component": "kubelet", "host": "node-1"}
+        assert found["Seen"]["source"]["component"] == "scheduler"
+        assert found["Seen"]["metadata"]["namespace"] == "default"
+
+
+async def test_the_same_again_raises_the_count_for_ten_minutes(autojump_clock: Any) -> None:
+    async with recording() as (api, recorder):
+        for _ in range(3):
+            recorder.normal(kinds.POD, POD, "Pulled", "Image is there")
+            await trio.sleep(60)
+        assert [each["count"] for each in api.all(kinds.EVENT)] == [3]
+        await trio.sleep(events.AGGREGATE_S)
+        recorder.normal(kinds.POD, POD, "Pulled", "Image is there")
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(each["count"] for each in api.all(kinds.EVENT)) == [1, 3]
+
+
+async def test_an_event_that_was_deleted_meanwhile_begins_again(autojump_clock: Any) -> None:
+    async with recording() as (api, recorder):
+        recorder.normal(kinds.POD, POD, "Pulled", "Image is there")
+        await trio.testing.wait_all_tasks_blocked()
+        await Client(api).delete_all(kinds.EVENT, "default")
+        recorder.normal(kinds.POD, POD, "Pulled", "Image is there")
+        await trio.testing.wait_all_tasks_blocked()
+        assert [each["count"] for each in api.all(kinds.EVENT)] == [1]
+
+
+async def test_recording_never_fails_the_one_who_records(autojump_clock: Any) -> None:
+    def refuse(verb: str, kind: Kind, obj: Object) -> None:
+        raise errors.InternalError("the disk is full")
+
+    async with recording() as (api, recorder):
+        api.before_write = refuse
+        recorder.normal(kinds.POD, POD, "Pulled", "Image is there")
+        await trio.testing.wait_all_tasks_blocked()
+        api.before_write = None
+        recorder.normal(kinds.POD, POD, "Started", "It runs")
+        await trio.testing.wait_all_tasks_blocked()
+        assert [each["reason"] for each in api.all(kinds.EVENT)] == ["Started"]
+
+
+async def test_when_nobody_sends_the_newest_are_dropped_with_a_line(autojump_clock: Any, capsys: Any) -> None:
+    api = RealApi()
+    recorder = Recorder(Client(api), "kubelet")
+    for number in range(events.QUEUE + 1):
+        recorder.normal(kinds.POD, POD, "Pulled", str(number))
+    assert "event dropped" in capsys.readouterr().err
+
+
+async def test_long_messages_are_cut(autojump_clock: Any) -> None:
+    async with recording() as (api, recorder):
+        recorder.normal(kinds.POD, POD, "Pulled", "x" * 5000)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [len(each["message"]) for each in api.all(kinds.EVENT)] == [events.MESSAGE_MOST]
