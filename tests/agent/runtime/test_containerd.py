@@ -7,6 +7,7 @@ import gzip
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -251,3 +252,86 @@ async def test_a_containerd_that_does_not_come_up_is_said_with_its_last_words(tm
     wrong = attrs.evolve(child, prefix=("sh", "-c", 'test "$2" = --version && exec containerd --version; echo woe is me; exit 1', "x"))
     with pytest.raises(containerd.CannotRun, match="woe is me"):
         await containerd.run(wrong)
+
+
+async def test_after_a_power_cut_old_pods_are_cleared_away_and_new_ones_start(tmp_path: Path) -> None:
+    with trio.fail_after(40):
+        async with open_node(tmp_path) as real:
+            sandbox_id, container_id, _ = await a_pod(real, "lost")
+            real.supervision.cancel()
+            await _power_cut(real, sandbox_id)
+            network = PodNetwork(tmp_path / "run/cni")
+            assert network.attachments() == []
+            async with trio.open_nursery() as nursery:
+                await nursery.start(_run, real.child)
+                status = await real.runtime.sandbox(sandbox_id)
+                assert status is not None
+                assert not status.ready
+                seen = await real.runtime.container(container_id)
+                assert seen is not None
+                assert seen.state == "exited"
+                await real.runtime.remove_sandbox(sandbox_id)
+                _, again, address = await a_pod(real, "found")
+                assert await pings(real, again, address)
+                for sandbox in await real.runtime.sandboxes():
+                    await real.runtime.remove_sandbox(sandbox.id)
+                nursery.cancel_scope.cancel()
+        await trio.to_thread.run_sync(node.put_away, tmp_path)
+
+
+async def _power_cut(real: Node, sandbox_id: str) -> None:
+    """Every process of the node dies at once, and whatever is not on the disk is gone."""
+    status = await real.runtime.sandbox(sandbox_id)
+    assert status is not None
+    _kill([pid_of(real.child), *_shims(real.child), *_members(status.pid)])
+    _unmount(status.netns)
+    Path(status.netns).unlink()  # noqa: ASYNC240  /run and /proc do not wait
+    for mount in _mounts_below(real.child.config.state):
+        _unmount(mount)
+    shutil.rmtree(real.child.config.state)
+    real.child.pid_file.unlink()
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _unmount(mount: str) -> None:
+    subprocess.run(["umount", "-l", mount], check=True)
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return sorted((mount for mount in mounts if mount.startswith(str(folder))), reverse=True)
+
+
+def _shims(child: containerd.Child) -> list[int]:
+    """They carry the socket's path, which is ours alone, among their arguments."""
+    return [pid for pid in _pids() if str(child.config.socket) in _argument_line(pid)]
+
+
+def _argument_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def _members(pid: int) -> list[int]:
+    """Processes in the network namespace of this one."""
+    wanted = _namespace(pid)
+    assert wanted not in ("", _namespace(os.getpid()))
+    return [other for other in _pids() if _namespace(other) == wanted]
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return ""
+
+
+def _pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and int(path.name) != os.getpid()]
