@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -126,6 +127,12 @@ class Channel(trio.abc.Stream):
         """Returns at once, without a checkpoint, when bytes were read already: by us, or by TLS."""
         if not self._leftover and not (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
             await lowlevel.wait_readable(self._sock)
+
+    async def wait_hung_up(self) -> None:
+        """Returns once the other side has closed the connection or it broke, whatever was sent before that nobody has read."""
+        with select.epoll(1) as watch:  # trio cannot wait for this; but an epoll is readable when it has something to tell
+            watch.register(self._sock, select.EPOLLRDHUP)
+            await lowlevel.wait_readable(watch.fileno())
 
     def close(self) -> None:
         """At once; may be called twice. Tasks that wait on the connection get ``trio.ClosedResourceError``."""

@@ -20,13 +20,16 @@ from edgek.host.worker import Worker
 from edgek.model import errors, kinds
 from edgek.model.kinds import Kind
 from edgek.server import resources
-from edgek.server.api import decode, options, responses, reviews, routes, subresources
+from edgek.server.api import decode, options, responses, reviews, routes
+from edgek.server.api.account_token import create_token
 from edgek.server.api.admission.base import AdmissionStep
 from edgek.server.api.admit import Gate
 from edgek.server.api.authn import Authenticator
 from edgek.server.api.authz import Authorizer, forbidden
+from edgek.server.api.binding import Binder
 from edgek.server.api.call import Call
 from edgek.server.api.delete import Deleter
+from edgek.server.api.eviction import Evictor
 from edgek.server.api.http import Peer
 from edgek.server.api.identity import Attributes, User
 from edgek.server.api.impersonation import impersonate
@@ -35,6 +38,7 @@ from edgek.server.api.pages import Pages
 from edgek.server.api.read import Reader
 from edgek.server.api.responses import Answer, Cut, Parts, Streaming, Upgrade
 from edgek.server.api.routes import Registry, Route
+from edgek.server.api.scale import Scales
 from edgek.server.api.storage import Objects
 from edgek.server.api.tokens import ServiceAccountTokens
 from edgek.server.api.watch import Watches
@@ -95,8 +99,9 @@ class Api:
         self._watches = Watches(self._store, self._reader)
         self._writer = Writer(self._store, self._gate, allocators, notices)
         self._deleter = Deleter(self._store, self._gate, self._writer)
-        self._scales = subresources.Scales(self._store, self._writer)
-        self._pods = subresources.Pods(self._store, self._gate, self._deleter)
+        self._scales = Scales(self._store, self._writer)
+        self._binder = Binder(self._store, self._gate)
+        self._evictor = Evictor(self._store, self._gate, self._deleter)
         self._squeezing = Worker(1)
         self._ids = _audit_ids()
 
@@ -191,7 +196,7 @@ class Api:
             obj = decode.body(call, call.kind, options.write_options(call.request, "Create"))
             return answer(reviews.Question(call.user, call.namespace, obj, self._authenticator, self._authorizer))
         if call.kind is kinds.BINDING:
-            return await self._pods.bind(call)
+            return await self._binder.bind(call)
         return await self._writer.create(call)
 
     async def _act_below(self, call: Call) -> Answer:
@@ -213,11 +218,11 @@ class Api:
             case "scale", _:
                 return self._reader.shown(call, await self._scales.change(call))
             case "binding", _:
-                return self._reader.shown(call, await self._pods.bind(call), 201)
+                return self._reader.shown(call, await self._binder.bind(call), 201)
             case "eviction", _:
-                return self._reader.shown(call, await self._pods.evict(call), 201)
+                return self._reader.shown(call, await self._evictor.evict(call), 201)
             case "token", _:
-                return self._reader.shown(call, await subresources.create_token(call, self._store, self._gate, self._tokens), 201)
+                return self._reader.shown(call, await create_token(call, self._store, self._gate, self._tokens), 201)
             case "log" | "exec" | "attach" | "portforward" | "proxy", _:
                 raise errors.ServiceUnavailable("this server has no way to its nodes")
             case _, "get":

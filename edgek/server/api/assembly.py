@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import trio
 
+from edgek.client.node import NodeDirectory
 from edgek.model import kinds
 from edgek.server.api import admission, http
-from edgek.server.api.app import Api, Connector
+from edgek.server.api.app import Api
 from edgek.server.api.authn import Authenticator
 from edgek.server.api.authz import Authorizer
 from edgek.server.api.discovery import Discovery
@@ -19,6 +20,7 @@ from edgek.server.api.openapi import OpenApi
 from edgek.server.api.pages import Pages
 from edgek.server.api.routes import Registry
 from edgek.server.api.storage import Objects
+from edgek.server.api.streams.connectors import connectors
 from edgek.server.api.tokens import ServiceAccountTokens
 from edgek.server.resources.allocators import DEFAULT_NODE_PORTS, DEFAULT_SERVICE_CIDR, Allocators
 from edgek.server.resources.unserved import Notices, no_notices
@@ -41,11 +43,11 @@ def assemble(
     tokens: ServiceAccountTokens,
     service_cidr: str = DEFAULT_SERVICE_CIDR,
     node_ports: range = DEFAULT_NODE_PORTS,
-    connectors: Mapping[str, Connector] | None = None,
+    nodes: NodeDirectory | None = None,
     ready: Mapping[str, Check] | None = None,
     notices: Notices = no_notices,
 ) -> Api:
-    """``connectors`` do what needs a node (logs, exec, port-forward, proxy), by subresource; ``ready`` are checks beyond being alive; ``notices``
+    """``nodes`` are asked for what needs a node (logs, exec, port-forward, proxy); ``ready`` are checks beyond being alive; ``notices``
     say what a cluster will not do with an object (``resources.unserved``).
     """
     registry = Registry()
@@ -60,7 +62,7 @@ def assemble(
         allocators=Allocators.of(service_cidr, node_ports, store.find(kinds.SERVICE)),
         pages=pages,
         registry=registry,
-        connectors=connectors,
+        connectors=connectors(store, nodes) if nodes else None,
         notices=notices,
     )
 

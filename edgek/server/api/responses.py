@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import attrs
 import orjson
-import trio
 
 from edgek.client.transport import Response
+from edgek.host.tls import Channel
 from edgek.model import errors
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
@@ -96,7 +96,7 @@ class Streaming:
 class Upgrade:
     """The connection changes hands. ``run`` is given the raw bytes after the request and says the 101 itself."""
 
-    run: Callable[[trio.abc.Stream], Awaitable[None]]
+    run: Callable[[Channel], Awaitable[None]]
 
 
 Answer = Response | Parts | Streaming | Upgrade

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from edgek.client.transport import Request, Response
-from edgek.server.api import http
+from edgek.server.api import http, incoming
 from edgek.server.api.http import Peer
 from edgek.server.api.responses import Answer, Cut, Line, Parts, Sink, Streaming, Upgrade
 
@@ -88,9 +88,9 @@ async def test_repeated_headers_are_kept_apart() -> None:
     ("sent", "status"),
     [
         pytest.param(b"nonsense\r\n\r\n", b"400", id="what is no HTTP"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * http.HEAD_LIMIT + b"\r\n\r\n", b"431", id="headers without end"),
-        pytest.param(b"GET /" + b"x" * http.HEAD_LIMIT + b" HTTP/1.1\r\nHost: h\r\n\r\n", b"431", id="a path without end"),
-        pytest.param(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (http.BODY_LIMIT + 1), b"413", id="a body announced too big"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * incoming.HEAD_LIMIT + b"\r\n\r\n", b"431", id="headers without end"),
+        pytest.param(b"GET /" + b"x" * incoming.HEAD_LIMIT + b" HTTP/1.1\r\nHost: h\r\n\r\n", b"431", id="a path without end"),
+        pytest.param(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (incoming.BODY_LIMIT + 1), b"413", id="a body announced too big"),
     ],
 )
 async def test_what_is_beyond_a_limit_is_refused(sent: bytes, status: bytes) -> None:
