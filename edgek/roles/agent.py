@@ -21,6 +21,7 @@ from edgek.client import services
 from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informers
+from edgek.client.node import NodeDoor
 from edgek.cni import service as cni_service
 from edgek.cni.network import PodNetwork
 from edgek.config import Config
@@ -42,11 +43,12 @@ class Agent:
     runtime: CriRuntime
     parts: NodeParts
 
-    def __init__(self, config: Config, node_ip: str, client: Callable[[str], Client]) -> None:
-        """``client`` makes a client that acts as this node, under the name of an agent."""
+    def __init__(self, config: Config, node_ip: str, client: Callable[[str], Client], open_door: Callable[[str, NodeDoor], None]) -> None:
+        """``client`` makes a client that acts as this node, under the name of an agent; ``open_door`` takes what the API may ask of the node."""
         self.config = config
         self.node_ip = node_ip
         self._make_client = client
+        self._open_door = open_door
 
     def services(self) -> Iterator[Service]:
         yield Service("pod network", self.run_network)
@@ -80,6 +82,7 @@ class Agent:
             self._nursery = nursery
             nursery.start_soon(recorder.run)
             await nursery.start(service.run, list(self.parts.services))
+            self._open_door(self.config.node_name, self.parts.door)
             task_status.started()
 
     async def run_traffic(self, *, task_status: trio.TaskStatus[None]) -> None:

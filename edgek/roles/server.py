@@ -6,6 +6,7 @@ Imports of parts stand where they are used, so that a server without a node load
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 import socket
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from edgek.server import pki
 from edgek.server.api.app import Api
 from edgek.server.api.default_objects import Settings
 from edgek.server.api.identity import AUTHENTICATED_GROUP, User
+from edgek.server.api.streams.doors import Doors
 from edgek.server.pki import Keys
 from edgek.server.store.backend import Backend
 
@@ -43,6 +45,7 @@ class Server:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.doors = Doors()
         self.node_ip = config.node_ip or addresses.primary()
         self.advertised = config.advertise_address or (config.bind_address if config.bind_address not in ("0.0.0.0", "127.0.0.1") else self.node_ip)
 
@@ -58,7 +61,8 @@ class Server:
         if not config.disable_agent:
             from edgek.roles.agent import Agent
 
-            yield from Agent(config, self.node_ip, lambda name: self.client(self._node_user(), name)).services()
+            as_node = functools.partial(self.client, self._node_user())
+            yield from Agent(config, self.node_ip, as_node, self.doors.open).services()
 
     def client(self, user: User, agent_name: str) -> Client:
         """The API for a part of this process, as that user."""
@@ -101,6 +105,7 @@ class Server:
             tokens=tokens,
             service_cidr=config.service_cidr,
             node_ports=range(first, last + 1),
+            nodes=self.doors,
         )
         await bootstrap.ensure_defaults(self.client(bootstrap.USER, "edgek-apiserver"), self._defaults(), agents=True)
         self._context = tls.server_context(self.keys.serving_file, self.keys.client_authorities.decode())
