@@ -26,7 +26,9 @@ FLAGS = ("-Os", "-static", "-s")  # 13 KB with musl, 700 KB with glibc
 COMPILE_S = 60.0
 CONFIGURATION = {"cniVersion": "0.4.0", "name": NETWORK_NAME, "plugins": [{"type": "edgek", "capabilities": {"portMappings": True}}]}
 
-_HERE = Path(__file__).parent
+SOURCE = Path(__file__).with_name("shim.c")
+BUILT = Path(__file__).with_name("shim")  # packaging puts one here; a packed file has neither source nor compiler
+SCRIPT = Path(__file__).with_name("shim_script.py")
 _PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3")
 
 
@@ -80,7 +82,7 @@ async def build(target: Path) -> bool:
         program = shutil.which(compiler)
         if program is None:
             continue
-        done = await process.run([program, *FLAGS, "-o", target, _HERE / "shim.c"], timeout_s=COMPILE_S)
+        done = await process.run([program, *FLAGS, "-o", target, SOURCE], timeout_s=COMPILE_S)
         if done.returncode == 0:
             return True
     return False
@@ -93,8 +95,12 @@ def _keep(file: Path, content: bytes, mode: int) -> None:
 
 
 def _is_current(plugin: Path) -> bool:
-    """Newer than its source: an upgrade brings a new one."""
-    return plugin.exists() and plugin.stat().st_mtime >= (_HERE / "shim.c").stat().st_mtime
+    """An upgrade brings a new one."""
+    if not plugin.exists():
+        return False
+    if BUILT.exists():
+        return plugin.read_bytes() == BUILT.read_bytes()
+    return plugin.stat().st_mtime >= SOURCE.stat().st_mtime
 
 
 async def _make(target: Path) -> None:
@@ -107,14 +113,13 @@ async def _make(target: Path) -> None:
 
 
 def _copy_built(target: Path) -> bool:
-    built = _HERE / "shim"  # packaging puts one here
-    if built.exists():
-        shutil.copy(built, target)
-    return built.exists()
+    if BUILT.exists():
+        shutil.copy(BUILT, target)
+    return BUILT.exists()
 
 
 def _write_script(target: Path) -> None:
     python = next((path for path in _PYTHONS if Path(path).exists()), None)
     if python is None:
         raise NoShim("no built CNI shim, no C compiler and no /usr/bin/python3: install one of gcc, musl-tools or python3")
-    target.write_text(f"#!{python} -IS\n{(_HERE / 'shim_script.py').read_text()}")
+    target.write_text(f"#!{python} -IS\n{SCRIPT.read_text()}")

@@ -27,6 +27,15 @@ async def test_installing_again_writes_nothing(tmp_path: Path) -> None:
     assert stamps() == before
 
 
+async def test_a_built_shim_is_taken_as_it_is_and_a_newer_one_replaces_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "BUILT", tmp_path / "shim")
+    monkeypatch.setattr(setup, "SOURCE", tmp_path / "not packed")
+    for content in (b"first", b"second"):
+        (tmp_path / "shim").write_bytes(content)
+        await setup.install(tmp_path / "bin", tmp_path / "net.d")
+        assert [path.read_bytes() for path in (tmp_path / "bin").iterdir()] == [content, content]
+
+
 async def test_without_a_compiler_the_script_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "COMPILERS", ("no-such-compiler",))
     await setup.install(tmp_path / "bin", tmp_path / "net.d")
