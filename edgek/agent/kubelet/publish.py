@@ -16,6 +16,7 @@ from edgek.model import errors, kinds, objects
 from edgek.model.objects import Object
 
 WORKERS = 4
+PASSING_S = 0.5  # a pod that starts within this time is written once, not three times
 OWNED = (
     "phase", "conditions", "message", "reason", "hostIP", "hostIPs", "podIP", "podIPs", "startTime", "initContainerStatuses",
     "containerStatuses", "ephemeralContainerStatuses", "qosClass", "observedGeneration",
@@ -46,11 +47,14 @@ class Publisher:
                 nursery.start_soon(self._work)
             task_status.started()
 
-    def say(self, pod: Object, status: Object, *, finish: bool = False) -> None:
-        """``finish``: and then delete it for good."""
+    def say(self, pod: Object, status: Object, *, finish: bool = False, passing: bool = False) -> None:
+        """``finish``: and then delete it for good. ``passing``: it will soon be different, so it is only said if that takes a while."""
         uid = objects.uid(pod)
         self._words[uid] = _Word(pod, status, finish)
-        self._queue.add(uid)
+        if passing:
+            self._queue.add_after(uid, PASSING_S)
+        else:
+            self._queue.add(uid)
 
     def forget(self, uid: str) -> None:
         self._words.pop(uid, None)

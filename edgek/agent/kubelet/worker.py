@@ -140,7 +140,7 @@ class PodWorker:
         actions = plan(self._as_said(), self.seen, around)
         waits = [action for action in actions if isinstance(action, Wait)]
         todo = [action for action in actions if not isinstance(action, Wait)]
-        self._tell(around, waits, finish=any(isinstance(action, Finish) for action in todo))
+        self._tell(around, waits, finish=any(isinstance(action, Finish) for action in todo), passing=bool(todo))
         resting = self._finishing and not self.gone  # the API has been asked to forget it
         if todo and not resting and wallclock.now() >= self._pause_until:
             self.over = await self._act(todo)
@@ -192,7 +192,7 @@ class PodWorker:
                 if member is not None:
                     prober.follow(pod, member, container, ips[0] if ips else self._tools.host_ips[0])
 
-    def _tell(self, around: Circumstances, waits: Sequence[Wait], *, finish: bool) -> None:
+    def _tell(self, around: Circumstances, waits: Sequence[Wait], *, finish: bool, passing: bool) -> None:
         pod = self._as_said()
         if pod is None or self.gone:
             return
@@ -204,7 +204,7 @@ class PodWorker:
                 text = f"Back-off restarting failed container {wait.name} in pod {where}"
                 self._tools.recorder.warning(kinds.POD, pod, "BackOff", text, field_path=f"spec.containers{{{wait.name}}}")
         if not finish:
-            self._tools.publisher.say(pod, self._said)
+            self._tools.publisher.say(pod, self._said, passing=passing)
 
     def _as_said(self) -> Object | None:
         """The pod with the status that we gave it last; conditions of others as the API shows them."""
