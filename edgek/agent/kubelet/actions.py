@@ -50,6 +50,14 @@ class KillContainers:
 
 
 @attrs.frozen
+class ResizeContainer:
+    """Give a running container the resources that its spec asks for now."""
+
+    id: str
+    name: str
+
+
+@attrs.frozen
 class RemoveContainer:
     """A dead one: its log goes with it."""
 
@@ -97,6 +105,7 @@ Action: TypeAlias = (
     | CreateSandbox
     | StartContainer
     | KillContainers
+    | ResizeContainer
     | RemoveContainer
     | StopSandbox
     | RemoveSandbox

@@ -48,6 +48,21 @@ def refusal(pod: Object, others: Sequence[Object], node: NodeOffer) -> Verdict |
     return None
 
 
+def unfit(pod: Object, others: Sequence[Object], node: NodeOffer) -> Verdict | None:
+    """Why a running pod cannot have the resources that it asks for now: never here (Infeasible), or not beside the others (Deferred)."""
+    for name in ("cpu", "memory"):
+        wanted = resources.requests(pod, name)
+        has = node.allocatable.get(name, float("inf"))
+        if wanted > has:
+            text = f"Node didn't have enough capacity: {name}, requested: {_shown(name, wanted):g}, capacity: {_shown(name, has):g}"
+            return Verdict("Infeasible", text)
+        used = sum(resources.requests(other, name) for other in others)
+        if wanted + used > has:
+            text = f"Node didn't have enough resource: {name}, requested: {_shown(name, wanted):g}, used: {_shown(name, used):g}"
+            return Verdict("Deferred", f"{text}, capacity: {_shown(name, has):g}")
+    return None
+
+
 def _out_of(name: str, wanted: float, used: float, has: float) -> Verdict:
     text = f"Node didn't have enough resource: {name}, requested: {wanted:g}, used: {used:g}, capacity: {has:g}"
     return Verdict(f"OutOf{name}", f"Pod was rejected: {text}")

@@ -69,6 +69,19 @@ class Verdict:
     grace_s: float | None = None
 
 
+def resize_pending(member: Member, container_id: str, around: Circumstances) -> tuple[str, ...]:
+    """The resources (``cpu``, ``memory``) of which a running container has been given other amounts than its spec asks for now."""
+    applied = around.applied.get(container_id)
+    if applied is None:
+        return ()
+    wanted = member.spec.get("resources") or {}
+
+    def of(resources: Object, name: str) -> list[object]:
+        return [(resources.get(section) or {}).get(name) for section in ("requests", "limits")]
+
+    return tuple(name for name in ("cpu", "memory") if of(applied, name) != of(wanted, name))
+
+
 SANDBOX = ""  # the key of the sandbox among the troubles
 VOLUMES = "/volumes"
 
@@ -82,6 +95,8 @@ class Circumstances:
     troubles: Mapping[str, Trouble] = attrs.field(factory=dict)
     verdict: Verdict | None = None
     volumes_ready: bool = True
+    applied: Mapping[str, Object] = attrs.field(factory=dict)  # by container id: the resources that it has been given
+    unfit: Verdict | None = None  # the resources asked for now do not fit the node
     volumes_present: bool = False  # there is something to take down
     gone: bool = False  # the API has forgotten the pod
 

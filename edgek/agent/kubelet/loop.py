@@ -85,7 +85,7 @@ class Kubelet:
             settings, runtime, self.images, self.volumes, self.references, recorder, cgroups or Cgroups(), self.surroundings,
             machine.memory_bytes, files or Worker(FILE_THREADS),
         )  # fmt: skip
-        self._tools = Tools(self.observer, performer, self.prober, self.publisher, recorder, self._admit, settings.node_ips)
+        self._tools = Tools(self.observer, performer, self.prober, self.publisher, recorder, self._admit, self._unfit, settings.node_ips)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Started once workers can run. Pods of the API follow as soon as it answers; those of ``manifests`` do not wait for that."""
@@ -254,8 +254,13 @@ class Kubelet:
         return Surroundings(self.settings.node_ips, tuple(ips), tuple(self.services.items.values()), self.machine.allocatable(self.settings))
 
     def _admit(self, pod: Object) -> Verdict | None:
-        others = [w.pod for w in self.workers.values() if w.occupies and w.pod is not None and w.uid != objects.uid(pod)]
-        return admission.refusal(pod, others, self.offer())
+        return admission.refusal(pod, self._beside(pod), self.offer())
+
+    def _unfit(self, pod: Object) -> Verdict | None:
+        return admission.unfit(pod, self._beside(pod), self.offer())
+
+    def _beside(self, pod: Object) -> list[Object]:
+        return [w.pod for w in self.workers.values() if w.occupies and w.pod is not None and w.uid != objects.uid(pod)]
 
     # What wakes workers.
 

@@ -20,6 +20,7 @@ from edgek.agent.kubelet.actions import (
     PrepareVolumes,
     RemoveContainer,
     RemoveSandbox,
+    ResizeContainer,
     StartContainer,
     StopSandbox,
     UnmountVolumes,
@@ -98,6 +99,8 @@ class Performer:
                 await self._create_sandbox(action, pod)
             case StartContainer():
                 await self._start_container(action, pod, seen)
+            case ResizeContainer():
+                await self._resize(action, pod)
 
     # Volumes and sandbox.
 
@@ -197,6 +200,20 @@ class Performer:
         )
         (wanted.log_directory(self.settings, pod) / member.name).mkdir(parents=True, exist_ok=True)
         return wanted.container(self.settings, pod, member, action, given)
+
+    async def _resize(self, action: ResizeContainer, pod: Object) -> None:
+        """The pod's cgroup first gives way, then the container's changes, then the pod's fits closely again."""
+        spec = next(m.spec for m in members(pod) if m.name == action.name)
+        parent = wanted.cgroup_parent(self.settings, pod)
+        try:
+            self.cgroups.ensure(parent, resources.PodShare(resources.of_pod(pod).cpu_shares, 0, 0))
+            await self.runtime.update_resources(action.id, resources.of_container(pod, spec, self.memory_capacity_bytes))
+            self.cgroups.ensure(parent, resources.of_pod(pod))
+        except RuntimeGone:
+            raise
+        except (RuntimeFailure, OSError) as exc:
+            raise ActionFailed(action.name, "Error", f"failed to resize container: {exc}") from None
+        self.recorder.normal(kinds.POD, pod, "ResizeCompleted", f"Pod resize completed: {action.name}")
 
     def _sandbox_again(self, pod: Object, attempt: int) -> Sandbox:
         host = naming.parse_resolv_conf(_read(self.settings.resolv_conf))

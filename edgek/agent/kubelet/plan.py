@@ -20,6 +20,7 @@ from edgek.agent.kubelet.actions import (
     PrepareVolumes,
     RemoveContainer,
     RemoveSandbox,
+    ResizeContainer,
     StartContainer,
     StopSandbox,
     UnmountVolumes,
@@ -41,6 +42,7 @@ from edgek.agent.kubelet.lifecycle import (
     is_host_network,
     members,
     next_back_off_s,
+    resize_pending,
     restart_count,
     restarts,
 )
@@ -76,7 +78,7 @@ def _run(pod: Object, seen: Seen, around: Circumstances) -> list[Action]:
         return actions
     if not around.volumes_ready and trouble:
         return [Wait("", trouble.retry_at)]
-    return [*_extras(pod, seen, around), *_initialise(pod, seen, around)]
+    return [*_resizes(pod, seen, around), *_extras(pod, seen, around), *_initialise(pod, seen, around)]
 
 
 def _needs_sandbox(pod: Object, seen: Seen) -> bool:
@@ -121,12 +123,29 @@ def _sick(member: Member, found: ContainerStatus, around: Circumstances) -> str:
     if found.state != "running":
         return ""
     health = around.health.get(found.id, Health())
+    changed = resize_pending(member, found.id, around) if around.unfit is None else ()
+    if any(p["restartPolicy"] == "RestartContainer" and p["resourceName"] in changed for p in member.spec.get("resizePolicy") or ()):
+        return f"Container {member.name} resize requires restart"
     if health.failed:
         return f"Container {member.name} failed {health.failed}, will be restarted"
     written = found.annotations.get(labels.HASH)
     if member.group != "ephemeral" and written and written != labels.container_hash(member.spec):
         return f"Container {member.name} definition changed, will be restarted"
     return ""
+
+
+def _resizes(pod: Object, seen: Seen, around: Circumstances) -> list[Action]:
+    """Containers whose resources were changed in place, where the node can give them."""
+    actions: list[Action] = []
+    for member in members(pod) if around.unfit is None else ():
+        found = seen.current(member.name)
+        if found and found.state == "running" and resize_pending(member, found.id, around):
+            trouble = around.troubles.get(member.name)
+            if trouble and trouble.retry_at > around.now:
+                actions.append(Wait("", trouble.retry_at))
+            else:
+                actions.append(ResizeContainer(found.id, member.name))
+    return actions
 
 
 def _extras(pod: Object, seen: Seen, around: Circumstances) -> list[Action]:

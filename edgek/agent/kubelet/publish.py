@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from edgek.agent.kubelet.status import same
+from edgek.agent.kubelet.status import OURS, same
 from edgek.client.client import Client
 from edgek.client.transport import Disconnected
 from edgek.client.workqueue import WorkQueue
@@ -113,5 +113,5 @@ def _owned(status: Object) -> Object:
 
 def _with_others(ours: list[Object], shown: Object) -> list[Object]:
     """Conditions that others set since we looked are kept."""
-    mine = {c["type"] for c in ours}
+    mine = {c["type"] for c in ours} | set(OURS)
     return [*ours, *(c for c in (shown.get("status") or {}).get("conditions") or () if c["type"] not in mine)]

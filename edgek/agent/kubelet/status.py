@@ -19,6 +19,7 @@ from edgek.agent.kubelet.lifecycle import (
     initialised,
     is_host_network,
     members,
+    resize_pending,
     restart_count,
     restart_policy,
 )
@@ -27,7 +28,8 @@ from edgek.agent.runtime.runtime import ContainerStatus
 from edgek.model import objects
 from edgek.model.objects import Object
 
-OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+RESIZE_PENDING, RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
+OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", RESIZE_PENDING, RESIZE_IN_PROGRESS)
 STATUS_KEYS = {"init": "initContainerStatuses", "sidecar": "initContainerStatuses", "regular": "containerStatuses"}
 UNKNOWN_MESSAGE = "The container could not be located when the pod was terminated"
 
@@ -129,7 +131,7 @@ def _container_status(pod: Object, member: Member, seen: Seen, around: Circumsta
     up = "running" in found["state"]
     found["started"] = up and health.started
     found["ready"] = _ready(member, found, up=up, health=health)
-    found |= _resources(member, latest)
+    found |= _resources(member, latest, around)
     return found
 
 
@@ -173,9 +175,9 @@ def _terminated(container: ContainerStatus) -> Object:
     return {**found, "message": container.message} if container.message else found
 
 
-def _resources(member: Member, latest: ContainerStatus | None) -> Object:
+def _resources(member: Member, latest: ContainerStatus | None, around: Circumstances) -> Object:
     found: Object = {}
-    asked = member.spec.get("resources") or {}
+    asked = (around.applied.get(latest.id) if latest else None) or member.spec.get("resources") or {}
     if latest and latest.state == "running" and asked:
         found["resources"] = asked
         if asked.get("requests"):
@@ -206,11 +208,23 @@ def _conditions(pod: Object, seen: Seen, around: Circumstances, found: Object) -
     ]
     if around.verdict and around.verdict.reason == "Evicted":
         wanted.append(("DisruptionTarget", (True, "TerminationByKubelet", around.verdict.message)))
+    wanted += _resizing(pod, seen, around)
     before = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or ()}
     generation = (pod.get("metadata") or {}).get("generation")
     ours = [_condition(type_, *value, before.get(type_), around.now, generation) for type_, value in wanted]
-    said = {c["type"] for c in ours}
+    said = {c["type"] for c in ours} | set(OURS)
     return [*ours, *(c for type_, c in before.items() if type_ not in said)]
+
+
+def _resizing(pod: Object, seen: Seen, around: Circumstances) -> list[tuple[str, tuple[bool, str, str]]]:
+    """Conditions of a change of resources that is under way or does not fit; they go when it is done."""
+    pending = [m.name for m in members(pod) if (found := seen.current(m.name)) and resize_pending(m, found.id, around)]
+    if around.unfit:
+        return [(RESIZE_PENDING, (True, around.unfit.reason, around.unfit.message))] if pending else []
+    trouble = next((around.troubles[name] for name in pending if name in around.troubles), None)
+    if trouble:
+        return [(RESIZE_IN_PROGRESS, (True, trouble.reason, trouble.message))]
+    return [(RESIZE_IN_PROGRESS, (True, "", ""))] if pending else []
 
 
 def _condition(type_: str, value: bool, reason: str, message: str, before: Object | None, now: float, generation: int | None) -> Object:

@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from edgek.agent.kubelet import lifecycle
-from edgek.agent.kubelet.actions import Action, Finish, Forget, KillContainers, PrepareVolumes, Wait
+from edgek.agent.kubelet.actions import Action, Finish, Forget, KillContainers, PrepareVolumes, ResizeContainer, Wait
 from edgek.agent.kubelet.lifecycle import SANDBOX, VOLUMES, Circumstances, Health, Seen, Trouble, Verdict
 from edgek.agent.kubelet.observe import Observer
 from edgek.agent.kubelet.perform import ActionFailed, Performer
@@ -37,6 +37,7 @@ class Tools:
     publisher: Publisher
     recorder: Recorder
     admit: Callable[[Object], Verdict | None]
+    unfit: Callable[[Object], Verdict | None]  # asked when the resources of a running pod were changed
     host_ips: Sequence[str]
 
 
@@ -59,6 +60,7 @@ class PodWorker:
         self._failures: dict[str, int] = {}
         self._volumes_ready = False
         self._volumes_due: float | None = None
+        self._applied: dict[str, Object] = {}  # by container id, the resources it has been given
         self._finishing = False
         self._said: Object = {}  # the newest status, which the API may not show yet
         self._admitted = admitted
@@ -168,8 +170,11 @@ class PodWorker:
             if verdict:
                 self.end(verdict)
         health: Mapping[str, Health] = self._tools.prober.health()
+        applied = self._resources_applied()
         return Circumstances(
             now,
+            applied=applied,
+            unfit=self._unfit(applied),
             health={c.id: health[c.id] for c in self.seen.containers if c.id in health},
             troubles=dict(self._troubles),
             verdict=verdict,
@@ -177,6 +182,22 @@ class PodWorker:
             volumes_present=self._tools.performer.volumes.present(self.uid),
             gone=self.gone,
         )
+
+    def _resources_applied(self) -> Mapping[str, Object]:
+        """What running containers have been given: what we gave them, or what the API showed of them before we started."""
+        if self.pod is None:
+            return {}
+        specs = {member.name: member.spec.get("resources") or {} for member in lifecycle.members(self.pod)}
+        running = [c for c in self.seen.containers if c.state == "running" and c.name in specs]
+        self._applied = {c.id: self._applied.get(c.id) or resources_shown(self.pod, c.id) or specs[c.name] for c in running}
+        return self._applied
+
+    def _unfit(self, applied: Mapping[str, Object]) -> Verdict | None:
+        if self.pod is None or self.gone:
+            return None
+        specs = {member.name: member.spec.get("resources") or {} for member in lifecycle.members(self.pod)}
+        changed = any(applied[c.id] != specs[c.name] for c in self.seen.containers if c.id in applied)
+        return self._tools.unfit(self.pod) if changed else None
 
     def _follow_probes(self) -> None:
         pod, prober = self.pod, self._tools.prober
@@ -232,7 +253,7 @@ class PodWorker:
 
     async def _perform(self, action: Action) -> bool:
         """Whether the rest of the plan still makes sense."""
-        performer = self._tools.performer
+        performer, asked = self._tools.performer, self.pod or {}
         try:
             if isinstance(action, PrepareVolumes) and self.pod is not None:
                 self._volumes_due = _after(await performer.prepare_volumes(self.pod, self.seen))
@@ -240,6 +261,8 @@ class PodWorker:
                 self._recovered(VOLUMES)
             else:
                 await performer.perform(action, self.uid, self.pod, self.seen)
+                if isinstance(action, ResizeContainer):
+                    self._applied[action.id] = next(m.spec.get("resources") or {} for m in lifecycle.members(asked) if m.name == action.name)
                 self._recovered(getattr(action, "name", SANDBOX))
         except ActionFailed as exc:
             self._failed(exc)
@@ -301,6 +324,15 @@ class PodWorker:
 
     def _name(self) -> str:
         return objects.key(self.pod) if self.pod is not None else self.uid
+
+
+def resources_shown(pod: Object, container_id: str) -> Object:
+    """What the API shows that a container has been given."""
+    for key in ("containerStatuses", "initContainerStatuses"):
+        for shown in (pod.get("status") or {}).get(key) or ():
+            if str(shown.get("containerID") or "").endswith(container_id):
+                return dict(shown.get("resources") or {})
+    return {}
 
 
 def _after(seconds: float | None) -> float | None:

@@ -341,3 +341,52 @@ async def test_a_runtime_that_refuses_is_asked_again_with_growing_pauses(tmp_pat
         await here.delete()
         await here.settle(30)
         assert here.gone()
+
+
+def asking(cpu: str, **more: object) -> dict[str, object]:
+    return {"containers": [container("main", resources={"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}, **more)]}
+
+
+async def test_resources_change_in_place(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod(**asking("1")))
+        before = await here.running()
+        await here.client.patch(kinds.POD, "web", {"spec": asking("2")}, "default")
+        await here.settle(1)
+        assert (await here.running()).id == before.id
+        assert here.runtime.resources(before.id).cpu_quota_us == 200_000
+        assert here.shown()["resources"]["limits"] == {"cpu": "2"}
+        assert "PodResizeInProgress" not in [c["type"] for c in here.pod()["status"]["conditions"]]
+
+
+async def test_a_change_that_does_not_fit_waits_and_is_said(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        here.kubelet.offer = lambda: NodeOffer({}, {"cpu": 4.0}, 110)
+        await here.create(pod(**asking("1")))
+        await here.client.patch(kinds.POD, "web", {"spec": asking("8")}, "default")
+        await here.settle(1)
+        assert here.condition("PodResizePending")["reason"] == "Infeasible"
+        assert here.shown()["resources"]["limits"] == {"cpu": "1"}
+        await here.client.patch(kinds.POD, "web", {"spec": asking("1")}, "default")
+        await here.settle(1)
+        assert "PodResizePending" not in [c["type"] for c in here.pod()["status"]["conditions"]]
+
+
+async def test_a_change_may_ask_for_a_restart(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
+    async with node(tmp_path) as here:
+        await here.create(pod(**asking("1", resizePolicy=policy)))
+        await here.client.patch(kinds.POD, "web", {"spec": asking("2", resizePolicy=policy)}, "default")
+        await here.settle(2)
+        assert here.shown()["restartCount"] == 1
+        assert here.runtime.resources((await here.running()).id).cpu_quota_us == 200_000
+
+
+async def test_a_change_that_came_while_edgek_was_away_is_made(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod(**asking("1")))
+        here.die()
+        await here.client.patch(kinds.POD, "web", {"spec": asking("2")}, "default")
+        await here.nursery.start(fresh_kubelet(tmp_path, here.client, here.runtime, here.mounter).run)
+        await here.settle(2)
+        assert here.runtime.resources((await here.running()).id).cpu_quota_us == 200_000
