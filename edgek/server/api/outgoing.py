@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Mapping
-from email.utils import formatdate
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 import trio
@@ -40,7 +40,7 @@ class _Date:
 def head(status: int, headers: Mapping[str, str], connection: str, framing: str) -> bytes:
     second = int(wallclock.now())
     if second != _Date.second:
-        _Date.second, _Date.line = second, f"date: {formatdate(second, usegmt=True)}\r\n"
+        _Date.second, _Date.line = second, f"date: {datetime.fromtimestamp(second, UTC):%a, %d %b %Y %H:%M:%S} GMT\r\n"
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items() if name != "warning"])
     # Several warnings are several headers: they are kept apart by line breaks.
     warnings = headers.get("warning", "")

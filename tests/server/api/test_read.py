@@ -175,3 +175,16 @@ async def test_who_may_not_read_is_told_so() -> None:
     server = await running()
     with pytest.raises(errors.Forbidden, match='User "nobody" cannot list resource "configmaps" in API group "" in the namespace "default"'):
         await server.as_user(NOBODY).list(kinds.CONFIG_MAP, "default")
+
+
+async def test_a_kind_that_is_added_while_the_server_runs_is_served_and_its_items_say_what_they_are() -> None:
+    server = await running()
+    thing = kinds.Kind("example.com", "v1", "Thing", "things")
+    server.api.registry.add(thing)
+    await server.client.create(
+        thing, {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t", "namespace": "default"}, "anything": [1]}
+    )
+    (found,) = (await server.client.list(thing, "default")).items
+    assert (found["apiVersion"], found["kind"], found["anything"]) == ("example.com/v1", "Thing", [1])
+    server.api.registry.remove(thing)
+    assert (await asked(server, "/apis/example.com/v1/namespaces/default/things")).status == 404
