@@ -78,7 +78,7 @@ class PodRunner:
 
     async def _report(self, client: Client, pod: Object, phase: str) -> None:
         ready = "True" if phase == "Running" else "False"
-        address = (pod["status"].get("podIP") or f"10.42.0.{next(self._addresses)}") if phase == "Running" else pod["status"].get("podIP", "")
+        address = (pod["status"].get("podIP") or _address(next(self._addresses))) if phase == "Running" else pod["status"].get("podIP", "")
         status = {
             "phase": phase,
             "podIP": address,
@@ -89,3 +89,7 @@ class PodRunner:
             await client.patch(kinds.POD, objects.name(pod), {"status": status}, objects.namespace(pod), subresource="status")
         except errors.NotFound:
             return
+
+
+def _address(number: int) -> str:
+    return f"10.42.{number // 250}.{number % 250}"

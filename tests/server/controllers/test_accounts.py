@@ -31,7 +31,7 @@ from tests.server.controllers.test_endpointslice import service
 from tests.server.controllers.test_endpointslicemirroring import SERVICE, SUBSETS
 from tests.server.controllers.test_ephemeralvolume import TEMPLATE
 from tests.server.controllers.test_job import job
-from tests.server.controllers.test_nodelifecycle import say_ready
+from tests.server.controllers.test_nodelifecycle import add_node, keep_alive, say_ready
 from tests.server.controllers.test_volumebinding import claim
 
 ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system", AUTHENTICATED_GROUP)
@@ -115,6 +115,23 @@ async def test_nobody_is_refused_what_the_work_takes(autojump_clock: Any) -> Non
         assert refused == []
         assert cluster.api.all(kinds.REPLICA_SET) == []
         assert not cluster.exists(kinds.NAMESPACE, "shop")
+
+
+async def test_a_cluster_at_rest_is_left_alone(autojump_clock: Any) -> None:
+    async with whole_control_plane([]) as cluster, trio.open_nursery() as nursery:
+        await add_node(cluster, "node-1")
+        cluster.runner.nodes.append("node-1")
+        nursery.start_soon(keep_alive, cluster, "node-1")
+        await cluster.create(kinds.DEPLOYMENT, deployment(3))
+        await cluster.create(kinds.POD_DISRUPTION_BUDGET, budget(maxUnavailable=1))
+        await cluster.create(kinds.SERVICE, service())
+        await cluster.create(kinds.DAEMON_SET, daemon_set())
+        await cluster.create(kinds.JOB, job())
+        await local_volume(cluster)
+        await cluster.settle(10)
+        written = await cluster.writes_in(2000)
+        assert {resource for _, resource, _ in written} == {"leases.coordination.k8s.io"}
+        nursery.cancel_scope.cancel()
 
 
 async def local_volume(cluster: Scene) -> None:
