@@ -265,3 +265,25 @@ async def test_usage_is_told(here: Here) -> None:
     assert body["pods"][0]["containers"][0]["memory"]["workingSetBytes"] > 0
     text = (await here.door.request(Request("GET", "/metrics/resource"))).body.decode()
     assert 'pod_memory_working_set_bytes{namespace="default",pod="web"}' in text
+
+
+def quota(container_id: str) -> str:
+    """The CPU quota that the kernel knows, in either version of cgroups."""
+    for name in ("cpu.cfs_quota_us", "cpu.max"):
+        for file in Path("/sys/fs/cgroup").rglob(f"{container_id}/{name}"):
+            return file.read_text().split()[0]
+    return "none"
+
+
+async def test_the_kernel_hears_of_changed_resources(here: Here) -> None:
+    def asking(cpu: str) -> Object:
+        return shell("exec sleep 1000", resources={"requests": {"cpu": cpu}, "limits": {"cpu": cpu}})
+
+    await here.client.create(kinds.POD, pod(containers=[asking("200m")]), "default")
+    shown = await here.until(is_ready)
+    identity = shown["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+    assert quota(identity) == "20000"
+    for cpu, wanted in (("600m", "60000"), ("100m", "10000")):
+        await here.client.patch(kinds.POD, "web", {"spec": {"containers": [asking(cpu)]}}, "default")
+        await here.until(lambda found: found["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"] == cpu)  # noqa: B023 - used at once
+        assert quota(identity) == wanted
