@@ -37,13 +37,12 @@ golden-bob-token,bob,u-bob,""
 """
 SERVER = User("system:apiserver", groups=(MASTERS_GROUP,))
 ADVERTISED = "192.0.2.1"  # no endpoint may be a loopback address
-FIRST_REVISION = 1000  # so that revision 1 is before all history, as on a server that has run for a while
 
 
 @asynccontextmanager
 async def open_backend(folder: Path, sqlite: bool) -> AsyncIterator[Backend]:
     if not sqlite:
-        yield MemoryBackend(FIRST_REVISION)
+        yield MemoryBackend()
         return
     async with SqliteBackend.open(folder / "store.db") as backend:
         yield backend

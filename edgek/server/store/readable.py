@@ -16,8 +16,9 @@ from edgek.server.store.window import Window
 
 Deliver = Callable[[Sequence[Event]], None]
 
-# A fresh store stands at revision 1, as etcd does: "0" means "any" in the API and must never be an answer.
-FIRST_REVISION = 1
+# A fresh store stands well above the lowest numbers: "0" means "any" in the API and must never be an answer, and clients that ask for "1", as tests
+# of the API do, ask for something long gone and are told to list.
+FIRST_REVISION = 1000
 
 
 Scope = tuple[str, str]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgek.model import errors
+from edgek.server.store.readable import FIRST_REVISION
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -32,7 +33,7 @@ def first(db: Database) -> None:
     db.table("objects").create(columns, pk="id", not_null=set(columns) - {"id"})
     db.table("objects").create_index(["resource", "namespace", "name"], index_name="objects_place", unique=True)
     # ``reserved``: revisions up to here may have been seen by somebody.
-    db.table("counter").insert({"id": 1, "reserved": 1}, pk="id", not_null={"reserved"})
+    db.table("counter").insert({"id": 1, "reserved": FIRST_REVISION}, pk="id", not_null={"reserved"})
 
 
 # In order; a file's user_version is how many of them it has seen. Never change one that was released: add the next.

@@ -14,6 +14,7 @@ import trio.testing
 from edgek.model import errors
 from edgek.server.store.backend import Event, Record
 from edgek.server.store.disk import BLOCK, Change, Loaded, Outcome
+from edgek.server.store.readable import FIRST_REVISION
 from edgek.server.store.sqlite import RIDE_EVERY_S, SqliteBackend
 from tests.server.store.drafts import draft, fresh_file, key, said
 
@@ -40,7 +41,7 @@ def written(path: Path) -> list[tuple[str, int, int]]:
 async def test_a_missing_database_is_made_in_a_private_folder(tmp_path: Path) -> None:
     path = tmp_path / "server" / "db" / "state.db"
     async with SqliteBackend.open(path) as store:
-        assert store.revision == store.oldest == 1
+        assert store.revision == store.oldest == FIRST_REVISION
         await store.create(key("web"), draft())
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
@@ -97,7 +98,7 @@ async def test_a_cancelled_caller_does_not_undo_its_write(tmp_path: Path) -> Non
             scope.cancel()
             await store.create(key("web"), draft())
         assert scope.cancelled_caught
-        await store.wait_for(2)
+        await store.wait_for(FIRST_REVISION + 1)
         assert store.get(key("web")) is not None
 
 
@@ -263,7 +264,7 @@ async def test_a_volatile_write_that_rests_on_a_failed_one_fails_with_it() -> No
         store._settle(handed[1:], Outcome(100))
     assert refused == ["no room"] * 2
     assert store.list(LEASES).records == []
-    assert store.revision == 1
+    assert store.revision == FIRST_REVISION
 
 
 async def test_riders_that_were_left_behind_are_written_at_the_end() -> None:

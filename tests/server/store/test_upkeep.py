@@ -38,7 +38,7 @@ async def test_compacting_gives_room_back(tmp_path: Path) -> None:
     before = path.stat().st_size
     upkeep.compact(path)
     assert path.stat().st_size < before / 2
-    assert upkeep.counts(path)["resources"] == [{"resource": "pods", "objects": 1, "bytes": 4000 + len(b'{"revision":2,"say":""}')}]
+    assert upkeep.counts(path)["resources"] == [{"resource": "pods", "objects": 1, "bytes": 4000 + len(b'{"revision":1001,"say":""}')}]
 
 
 def test_a_backup_never_replaces_a_file_by_half_a_copy(tmp_path: Path) -> None:
