@@ -15,6 +15,12 @@ from edgek.agent.kubelet.lifecycle import Verdict, is_static
 from edgek.agent.kubelet.wanted import host_ports
 from edgek.model.objects import Object
 
+SAFE_SYSCTLS = frozenset({
+    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
+    "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+})  # fmt: skip
+
 
 @attrs.frozen
 class NodeOffer:
@@ -43,6 +49,12 @@ def refusal(pod: Object, others: Sequence[Object], node: NodeOffer) -> Verdict |
         return Verdict("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector")
     if (spec.get("os") or {}).get("name") not in (None, node.os):
         return Verdict("PodOSNotSupported", "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS")
+    taint = next((t for t in node.taints if t.get("effect") == "NoExecute" and not _tolerated(spec, t)), None)
+    if taint is not None:
+        return Verdict("TaintToleration", "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate")
+    for entry in (spec.get("securityContext") or {}).get("sysctls") or ():
+        if entry["name"].replace("/", ".") not in SAFE_SYSCTLS:
+            return Verdict("SysctlForbidden", f'Pod was rejected: forbidden sysctl: "{entry["name"]}" not allowlisted')
     if _ports_taken(pod, others):
         return Verdict("NodePorts", "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports")
     return None
@@ -99,6 +111,15 @@ def _expression(expression: Mapping[str, Any], labels: Mapping[str, str]) -> boo
             return value is not None and value.isdigit() and int(value) > int(values[0])
         case "Lt":
             return value is not None and value.isdigit() and int(value) < int(values[0])
+    return False
+
+
+def _tolerated(spec: Object, taint: Mapping[str, Any]) -> bool:
+    for toleration in spec.get("tolerations") or ():
+        if toleration.get("effect") not in (None, "", taint["effect"]) or toleration.get("key") not in (None, "", taint["key"]):
+            continue
+        if toleration.get("operator") == "Exists" or (toleration.get("key") and (toleration.get("value") or "") == (taint.get("value") or "")):
+            return True
     return False
 
 

@@ -116,6 +116,8 @@ class Housekeeping:
             last_used.pop(image.id, None)
             freed += image.size_bytes
             log.info("image removed, the disk is filling up", image=next(iter(image.tags), image.id), bytes=image.size_bytes)
+        if freed:
+            self._kubelet.images.changed()
         return freed > 0
 
 

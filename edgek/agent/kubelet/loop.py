@@ -81,11 +81,11 @@ class Kubelet:
         self.services = Informer(client, kinds.SERVICE, ServiceView.of)
         self.statics: dict[str, _Static] = {}  # by uid
         self._nursery: trio.Nursery | None = None
-        performer = Performer(
+        self._performer = Performer(
             settings, runtime, self.images, self.volumes, self.references, recorder, cgroups or Cgroups(), self.surroundings,
             machine.memory_bytes, files or Worker(FILE_THREADS),
         )  # fmt: skip
-        self._tools = Tools(self.observer, performer, self.prober, self.publisher, recorder, self._admit, self._unfit, settings.node_ips)
+        self._tools = Tools(self.observer, self._performer, self.prober, self.publisher, recorder, self._admit, self._unfit, settings.node_ips)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Started once workers can run. Pods of the API follow as soon as it answers; those of ``manifests`` do not wait for that."""
@@ -120,6 +120,7 @@ class Kubelet:
             log.info("pod is not known any more, removing it", uid=uid)
             self._start(uid, None)
         self.volumes.leftovers(self.workers.__contains__)
+        self._performer.remove_stray_cgroups(self.workers.keys())
 
     async def _start_from_copies(self) -> None:
         """When the server stays away, run what belonged here when it was last heard of."""

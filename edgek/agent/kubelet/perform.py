@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import attrs
@@ -306,6 +306,11 @@ class Performer:
             Path(container.annotations[labels.MESSAGE_FILE]).unlink(missing_ok=True)
         for link in self.settings.container_logs_dir.glob(f"*-{container.id}.log"):
             link.unlink(missing_ok=True)
+
+    def remove_stray_cgroups(self, known: Collection[str]) -> None:
+        """Of pods that went while we were away."""
+        for uid in self.cgroups.pods("/".join(part for part in (self.settings.cgroup_root.strip("/"), "kubepods") if part)) - set(known):
+            self._remove_cgroups(uid)
 
     def _remove_cgroups(self, uid: str) -> None:
         root = self.settings.cgroup_root.strip("/")

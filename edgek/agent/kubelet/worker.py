@@ -82,8 +82,10 @@ class PodWorker:
     def update(self, pod: Object) -> None:
         """The API shows the pod anew."""
         before, self.pod = self.pod, pod
-        if before is not None and _labels(before) != _labels(pod) and self._volumes_ready:
-            self._volumes_due = wallclock.now()
+        if before is not None and _labels(before) != _labels(pod):
+            self._troubles.clear()  # an environment or a subPath may be made from these
+            if self._volumes_ready:
+                self._volumes_due = wallclock.now()
         if before is not None and _more_urgent(before, pod, killing=self._killing):
             self._interrupt()
         self.wake()

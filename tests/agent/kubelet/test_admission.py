@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edgek.agent.kubelet.admission import NodeOffer, refusal
+from edgek.agent.kubelet.admission import NodeOffer, refusal, unfit
 from edgek.model.objects import Object
 
 NODE = NodeOffer({"disk": "ssd", "size": "7"}, {"cpu": 2.0, "memory": 1024.0}, max_pods=3)
@@ -36,6 +36,8 @@ def affinity(key: str, operator: str, *values: str) -> Object:
         (a_pod(port=80), [a_pod(port=81)], None),
         (a_pod(port=80), [a_pod(port=80)], "NodePorts"),
         (a_pod(os={"name": "windows"}), [], "PodOSNotSupported"),
+        (a_pod(securityContext={"sysctls": [{"name": "net.ipv4.tcp_syncookies", "value": "1"}]}), [], None),
+        (a_pod(securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}), [], "SysctlForbidden"),
     ],
 )
 def test_which_pods_the_node_takes(pod: Object, others: list[Object], reason: str | None) -> None:
@@ -53,3 +55,25 @@ def test_the_message_says_what_is_missing() -> None:
     verdict = refusal(a_pod("1500m"), [a_pod("1")], NODE)
     assert verdict is not None
     assert verdict.message == "Pod was rejected: Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000"
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "reason"),
+    [
+        ([], "TaintToleration"),
+        ([{"operator": "Exists"}], None),
+        ([{"key": "gone", "operator": "Exists", "effect": "NoExecute"}], None),
+        ([{"key": "gone", "value": "yes"}], None),
+        ([{"key": "gone", "value": "no"}], "TaintToleration"),
+        ([{"key": "gone", "operator": "Exists", "effect": "NoSchedule"}], "TaintToleration"),
+    ],
+)
+def test_a_node_that_drives_pods_away_takes_none(tolerations: list[Object], reason: str | None) -> None:
+    node = NodeOffer({}, {}, 3, taints=[{"key": "gone", "value": "yes", "effect": "NoExecute"}, {"key": "other", "effect": "NoSchedule"}])
+    verdict = refusal(a_pod(tolerations=tolerations), [], node)
+    assert (verdict.reason if verdict else None) == reason
+
+
+def test_resources_that_do_not_fit_now_or_ever() -> None:
+    found = [unfit(a_pod(cpu), [a_pod("1")], NODE) for cpu in ("1", "1500m", "3")]
+    assert [verdict.reason if verdict else None for verdict in found] == [None, "Deferred", "Infeasible"]

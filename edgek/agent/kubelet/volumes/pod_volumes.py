@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -123,6 +124,9 @@ class PodVolumes:
         folder = self._settings.pod_dir(uid)
         for point in sorted(self._mounted_below(folder), reverse=True):
             self._mounter.unmount(Path(point))
+        left = self._mounted_below(folder)
+        if left:  # what is mounted there may be somebody's data: nothing is removed before all of it is gone
+            raise OSError(errno.EBUSY, f"still mounted: {', '.join(left)}")
         for part in ("volume-subpaths", "volumes"):
             if (folder / part).exists():
                 shutil.rmtree(folder / part)
