@@ -9,6 +9,8 @@ Revisions of one resource may be compared (upstream promises it since v1.35), so
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar, cast
@@ -52,6 +54,8 @@ class Informer(Generic[V]):
         self._indexers: dict[str, Callable[[V], Iterable[str]]] = {}
         self._indexes: dict[str, dict[str, dict[str, V]]] = {}
         self._moved = trio.lowlevel.ParkingLot()  # those who wait for the cache to show something
+        self._awaited: list[tuple[int, int, trio.Event]] = []  # heap of revisions that somebody waits for
+        self._waits = itertools.count()
         self.synced = trio.Event()
         self.revision = ""
 
@@ -92,7 +96,11 @@ class Informer(Generic[V]):
     async def until_at(self, revision: str) -> None:
         """Return once the cache is at least as new as ``revision``. Only for an informer without selectors, which hears of every change."""
         wanted = _number(revision)
-        await self.until(lambda: _number(self.revision) >= wanted)
+        if _number(self.revision) >= wanted:
+            return
+        event = trio.Event()
+        heapq.heappush(self._awaited, (wanted, next(self._waits), event))
+        await event.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the cache current for ever; started once the first list is in."""
@@ -143,6 +151,9 @@ class Informer(Generic[V]):
 
     def _move_to(self, revision: str) -> None:
         self.revision = revision
+        number = _number(revision)
+        while self._awaited and self._awaited[0][0] <= number:
+            heapq.heappop(self._awaited)[2].set()
         if self._moved:
             self._moved.unpark_all()
 

@@ -67,12 +67,16 @@ class Cluster:
         return made
 
     async def delete(self, informer: Informer[Any], key: str, uid: str, *, grace_s: int | None = None, propagation: str = "") -> bool:
-        """False when it was gone, or its name belongs to another object, already. Does not wait for the cache to show it."""
+        """False when it was gone, or its name belongs to another object, already.
+
+        Waits for the cache as far as the answer says for what: an object that went at once may show a moment longer.
+        """
         namespace, name = objects.split_key(key)
         try:
-            await self.client.delete(informer.kind, name, namespace, uid=uid, grace_s=grace_s, propagation=propagation)
+            answer = await self.client.delete(informer.kind, name, namespace, uid=uid, grace_s=grace_s, propagation=propagation)
         except (errors.NotFound, errors.Conflict):
             return False
+        await informer.until_at(objects.revision(answer))
         return True
 
 
@@ -103,7 +107,11 @@ def own_key(key: str, old: Any, new: Any) -> Iterable[str]:
 
 
 class Controller(Protocol):
-    """Built as ``SomeController(cluster)``; ``watches`` is asked once, before the caches are filled."""
+    """Built as ``SomeController(cluster)``; ``watches`` is asked once, before the caches are filled.
+
+    ``interval_s``, where a controller has one, is the least time between two looks at the same key: the first change is answered at once, a
+    burst of them together.
+    """
 
     name: ClassVar[str]
     workers: ClassVar[int]
@@ -117,7 +125,7 @@ class Controller(Protocol):
 
 async def run(controller: Controller, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Work for ever. The informers of its watches must be run by somebody else."""
-    queue = WorkQueue()
+    queue = WorkQueue(getattr(controller, "interval_s", 0.0))
     watches = controller.watches()
     for watch in watches:
         watch.informer.add_handler(_enqueue(queue, watch))

@@ -1,7 +1,7 @@
 """Keys waiting for work.
 
 A key that is added while it waits is there once; one that is added while it is being worked on comes again afterwards; so two workers never hold
-the same key. Failed keys come back after a growing pause.
+the same key. Failed keys come back after a growing pause. With an interval, a key that was taken less than that ago waits for the rest of it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ RETRY_MOST_S = 60.0
 RETRY_DOUBLINGS = 14  # beyond this the pause is RETRY_MOST_S anyway; the exponent must not grow for ever
 
 
+REST_LEAST_S = 1e-6  # less is rounding, and waiting for it would never end
+REMEMBERED = 1000  # keys whose last time is kept before those that no longer matter are dropped
+
+
 class WorkQueue:
-    def __init__(self) -> None:
+    def __init__(self, interval_s: float = 0.0) -> None:
+        self._interval_s = interval_s
+        self._taken: dict[str, float] = {}  # key -> when it was taken last, where there is an interval
         self._ready: deque[str] = deque()
         self._waiting: set[str] = set()  # in _ready
         self._working: set[str] = set()
@@ -31,6 +37,10 @@ class WorkQueue:
         if key in self._working:
             self._again.add(key)
         elif key not in self._waiting:
+            rest_s = self._rest_s(key)
+            if rest_s > REST_LEAST_S:
+                self.add_after(key, rest_s)
+                return
             self._waiting.add(key)
             self._ready.append(key)
             self._wake.set()
@@ -54,6 +64,8 @@ class WorkQueue:
                 key = self._ready.popleft()
                 self._waiting.discard(key)
                 self._working.add(key)
+                if self._interval_s:
+                    self._remember(key)
                 return key
             self._wake = trio.Event() if self._wake.is_set() else self._wake
             deadline = self._later[0][0] if self._later else float("inf")
@@ -81,6 +93,18 @@ class WorkQueue:
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+
+    def _rest_s(self, key: str) -> float:
+        """How much of the interval is left for this key."""
+        if key not in self._taken:
+            return 0.0
+        return self._taken[key] + self._interval_s - trio.current_time()
+
+    def _remember(self, key: str) -> None:
+        now = trio.current_time()
+        if len(self._taken) >= REMEMBERED:
+            self._taken = {each: when for each, when in self._taken.items() if when + self._interval_s > now}
+        self._taken[key] = now
 
     def _move_due(self) -> None:
         now = trio.current_time()

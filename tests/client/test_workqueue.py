@@ -99,3 +99,24 @@ async def test_one_key_wakes_a_worker_that_waits(autojump_clock: Any) -> None:
         nursery.start_soon(queue.get)
         await trio.testing.wait_all_tasks_blocked()
         queue.add("a")
+
+
+async def test_with_an_interval_the_first_change_comes_at_once_and_a_burst_together(autojump_clock: Any) -> None:
+    queue = WorkQueue(interval_s=10)
+    began, times = trio.current_time(), []
+
+    async def work() -> None:
+        while True:
+            key = await queue.get()
+            times.append((key, trio.current_time() - began))
+            queue.done(key)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        for _ in range(15):
+            queue.add("a")
+            await trio.sleep(1)
+        queue.add("b")
+        await trio.sleep(50)
+        nursery.cancel_scope.cancel()
+    assert times == [("a", 0), ("a", 10), ("b", 15), ("a", 20)]

@@ -26,6 +26,7 @@ GENERATION_LABEL = "pod-template-generation"
 class DaemonSetController:
     name: ClassVar[str] = "daemonset"
     workers: ClassVar[int] = 2
+    interval_s: ClassVar[float] = 0.02
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

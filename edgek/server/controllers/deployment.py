@@ -21,6 +21,7 @@ from edgek.server.controllers.views import PodView
 class DeploymentController:
     name: ClassVar[str] = "deployment"
     workers: ClassVar[int] = 5
+    interval_s: ClassVar[float] = 0.02
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

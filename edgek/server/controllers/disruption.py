@@ -32,6 +32,7 @@ class _Need:
 class DisruptionController:
     name: ClassVar[str] = "disruption"
     workers: ClassVar[int] = 2
+    interval_s: ClassVar[float] = 0.1
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

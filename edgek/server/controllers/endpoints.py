@@ -23,6 +23,7 @@ Ports = tuple[tuple[str, int, str, str], ...]
 class EndpointsController:
     name: ClassVar[str] = "endpoints"
     workers: ClassVar[int] = 5
+    interval_s: ClassVar[float] = 0.1
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

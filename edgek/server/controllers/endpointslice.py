@@ -24,6 +24,7 @@ def zone(node: Object) -> str | None:
 class EndpointSliceController:
     name: ClassVar[str] = "endpointslice"
     workers: ClassVar[int] = 5
+    interval_s: ClassVar[float] = 0.1
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

@@ -53,6 +53,7 @@ class _Backoff:
 class JobController:
     name: ClassVar[str] = "job"
     workers: ClassVar[int] = 5
+    interval_s: ClassVar[float] = 0.02
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

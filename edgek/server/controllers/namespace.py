@@ -31,6 +31,7 @@ class _Left:
 class NamespaceController:
     name: ClassVar[str] = "namespace"
     workers: ClassVar[int] = 2
+    interval_s: ClassVar[float] = 0.05
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

@@ -7,7 +7,7 @@ object they mean, so they cannot hit a namesake.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
@@ -23,10 +23,23 @@ from edgek.server.controllers.views import PodView
 V = TypeVar("V")
 
 
-@attrs.frozen
-class Dependent:
-    """What claiming must know of an object, whatever its view is."""
+class Dependent(Protocol):
+    """What claiming must know of an object, whatever its view is. A PodView is one."""
 
+    @property
+    def key(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    @property
+    def owner_uid(self) -> str: ...
+    @property
+    def deleting(self) -> bool: ...
+
+
+@attrs.frozen
+class _Described:
     key: str
     uid: str
     labels: Mapping[str, str]
@@ -35,12 +48,12 @@ class Dependent:
 
 
 def of_pod(view: PodView) -> Dependent:
-    return Dependent(view.key, view.uid, view.labels, view.owner_uid, view.deleting)
+    return view
 
 
 def of_object(obj: Object) -> Dependent:
     owner = objects.controller_of(obj) or {}
-    return Dependent(objects.key(obj), objects.uid(obj), objects.labels(obj), owner.get("uid", ""), objects.is_deleting(obj))
+    return _Described(objects.key(obj), objects.uid(obj), objects.labels(obj), owner.get("uid", ""), objects.is_deleting(obj))
 
 
 @attrs.frozen

@@ -24,6 +24,7 @@ class ReplicaSetController:
     component: ClassVar[str] = "replicaset-controller"
     kind: ClassVar[Kind] = kinds.REPLICA_SET
     workers: ClassVar[int] = 5
+    interval_s: ClassVar[float] = 0.02
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
