@@ -1,0 +1,74 @@
+# Runs as root in the emulated machine (test_machine.py): what a user does on a fresh Debian 12 box. Each step prints a line; the first that fails ends it.
+set -eu
+
+fail() {
+    echo "FAILED: $*"
+    journalctl -u edgek --no-pager | tail -n 40
+    kubectl get pods,nodes -o wide 2>&1 || true
+    exit 1
+}
+until_true() { # SECONDS WHAT COMMAND...
+    seconds=$1 what=$2
+    shift 2
+    for _ in $(seq "$seconds"); do
+        if "$@" >/dev/null 2>&1; then echo "STEP $what"; return; fi
+        sleep 1
+    done
+    fail "$what"
+}
+export KUBECONFIG=/etc/edgek/edgek.yaml
+ready() { test "$(kubectl get deployment nginx-deployment -o 'jsonpath={.status.readyReplicas}/{.status.updatedReplicas}/{.status.replicas}')" = "$1/$1/$1"; }
+traces() {
+    ip -o link | cut -d: -f2
+    ip route
+    nft list tables
+    mount | grep -E 'edgek|kubelet' || true
+    find /sys/fs/cgroup -name 'pod*' -type d
+}
+
+modprobe virtio_net
+until_true 20 'a network card' ip link show eth0
+ip link set eth0 up
+ip addr add 192.0.2.10/24 dev eth0
+traces >/root/before
+test -e /sys/fs/cgroup/cgroup.controllers && echo 'STEP cgroup v2'
+
+mkdir -p /var/lib/edgek/agent/images
+cp /images/*.tar /var/lib/edgek/agent/images/
+EDGEK_WHEELS=/wheels sh /edgek/packaging/install.sh --node-name box || fail 'install.sh'
+systemctl is-active edgek && echo 'STEP the service is active'
+edgek check || fail 'edgek check'
+
+kubectl apply -f /job.json
+until_true 120 'two replicas are ready' ready 2
+address=$(kubectl get service nginx -o 'jsonpath={.spec.clusterIP}')
+until_true 30 'the Service answers' curl -sS --fail --max-time 5 "http://$address/"
+until_true 30 'the NodePort answers' curl -sS --fail --max-time 5 http://192.0.2.10:30080/
+pod=$(kubectl get pods -l app=nginx -o 'jsonpath={.items[0].metadata.name}')
+until_true 30 'a pod reaches it by its name' kubectl exec "$pod" -- curl -sS --fail --max-time 5 http://nginx.default.svc.cluster.local/
+test "$(cat /proc/"$(cat /run/edgek/containerd.pid | cut -d' ' -f1)"/cgroup | wc -l)" = 1 && echo 'STEP one hierarchy'
+until_true 5 'memory is limited by cgroup v2' sh -c 'cat /sys/fs/cgroup/kubepods*/burstable/pod*/memory.max /sys/fs/cgroup/kubepods/pod*/memory.max 2>/dev/null | grep -qx 67108864'
+
+kubectl scale deployment/nginx-deployment --replicas=5
+until_true 120 'five replicas are ready' ready 5
+kubectl set image deployment/nginx-deployment nginx=nginx:1.28
+until_true 240 'rolled to the new version' sh -c "test \"\$(curl -sS --max-time 5 http://192.0.2.10:30080/)\" = two && test \"\$(kubectl get deployment nginx-deployment -o 'jsonpath={.status.updatedReplicas}/{.status.replicas}')\" = 5/5"
+
+before=$(kubectl get pods -l app=nginx -o 'jsonpath={range .items[*]}{.metadata.name}{.status.containerStatuses[0].containerID}{"\n"}{end}' | sort)
+systemctl kill -s KILL edgek
+until_true 60 'edgek is back after kill -9' kubectl get --raw /readyz
+sleep 5
+after=$(kubectl get pods -l app=nginx -o 'jsonpath={range .items[*]}{.metadata.name}{.status.containerStatuses[0].containerID}{"\n"}{end}' | sort)
+test "$before" = "$after" || fail "pods were restarted: $before / $after"
+echo 'STEP no pod was touched by it'
+
+kubectl delete deployment/nginx-deployment service/nginx
+until_true 120 'all pods are gone' sh -c 'test -z "$(kubectl get pods -o name)"'
+edgek-uninstall || fail 'uninstall'
+traces >/root/after
+diff /root/before /root/after || fail 'something is left'
+for path in /var/lib/edgek /run/edgek /etc/edgek /var/lib/kubelet /var/log/pods /usr/local/bin/edgek /etc/systemd/system/edgek.service; do
+    test ! -e $path || fail "$path is left"
+done
+echo 'STEP nothing is left'
+echo 'ALL DONE'
