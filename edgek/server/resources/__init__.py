@@ -17,6 +17,7 @@ from edgek.server.resources.cronjob import CronJob
 from edgek.server.resources.drivers import CsiDriver, RuntimeClass, VolumeAttachment
 from edgek.server.resources.endpoints import Endpoints, EndpointSlice
 from edgek.server.resources.event import Event
+from edgek.server.resources.flowcontrol import FlowSchema, PriorityLevelConfiguration
 from edgek.server.resources.job import Job
 from edgek.server.resources.lease import Lease
 from edgek.server.resources.limits import LimitRange, ResourceQuota
@@ -26,8 +27,10 @@ from edgek.server.resources.pod import Pod, PodTemplate
 from edgek.server.resources.policy import PodDisruptionBudget, PriorityClass
 from edgek.server.resources.rbac import Role, RoleBinding
 from edgek.server.resources.service import Service
+from edgek.server.resources.service_ranges import IpAddress, ServiceCidr
 from edgek.server.resources.stateful import StatefulSet
 from edgek.server.resources.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
+from edgek.server.resources.webhooks import AdmissionPolicy, AdmissionPolicyBinding, WebhookConfiguration
 from edgek.server.resources.workloads import DaemonSet, Deployment, ReplicaSet, ReplicationController
 
 RESOURCES: tuple[Resource, ...] = (
@@ -71,16 +74,18 @@ RESOURCES: tuple[Resource, ...] = (
     RuntimeClass(),
     CsiDriver(),
     VolumeAttachment(),
+    FlowSchema(),
+    PriorityLevelConfiguration(),
+    WebhookConfiguration(kinds.MUTATING_WEBHOOK_CONFIGURATION, mutating=True),
+    WebhookConfiguration(kinds.VALIDATING_WEBHOOK_CONFIGURATION, mutating=False),
+    AdmissionPolicy(kinds.MUTATING_ADMISSION_POLICY),
+    AdmissionPolicy(kinds.VALIDATING_ADMISSION_POLICY),
+    AdmissionPolicyBinding(kinds.MUTATING_ADMISSION_POLICY_BINDING),
+    AdmissionPolicyBinding(kinds.VALIDATING_ADMISSION_POLICY_BINDING),
+    ServiceCidr(),
+    IpAddress(),
     Plain(kinds.CSI_NODE, strict=True),
     Plain(kinds.CSI_STORAGE_CAPACITY, strict=True),
-    Plain(kinds.FLOW_SCHEMA, "spec"),
-    Plain(kinds.PRIORITY_LEVEL_CONFIGURATION, "spec"),
-    Plain(kinds.MUTATING_WEBHOOK_CONFIGURATION, "webhooks", strict=True),
-    Plain(kinds.VALIDATING_WEBHOOK_CONFIGURATION, "webhooks", strict=True),
-    Plain(kinds.MUTATING_ADMISSION_POLICY, "spec"),
-    Plain(kinds.MUTATING_ADMISSION_POLICY_BINDING, "spec"),
-    Plain(kinds.VALIDATING_ADMISSION_POLICY, "spec"),
-    Plain(kinds.VALIDATING_ADMISSION_POLICY_BINDING, "spec"),
     Plain(kinds.CUSTOM_RESOURCE_DEFINITION, "spec"),
     Plain(kinds.RESOURCE_SLICE, "spec"),
 )

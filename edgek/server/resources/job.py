@@ -225,19 +225,19 @@ def _check_status(errors: Errors, status: Mapping[str, Any]) -> None:
     for member in ("active", "succeeded", "failed", "ready", "terminating"):
         errors.non_negative(STATUS / member, status.get(member))
     true = {condition.get("type") for condition in status.get("conditions") or () if condition.get("status") == "True"}
-    complete, at = "Complete" in true, STATUS / "conditions"
-    if complete and "Failed" in true:
-        errors.invalid(at, OMIT, "cannot set Complete=True and Failed=true conditions")
-    if complete and "SuccessCriteriaMet" not in true:
-        errors.invalid(at, OMIT, "cannot set Complete=True condition without the SuccessCriteriaMet=true condition")
-    if "Failed" in true and "FailureTarget" not in true:
-        errors.invalid(at, OMIT, "cannot set Failed=True condition without the FailureTarget=true condition")
-    completed = status.get("completionTime")
-    if (complete or "Failed" in true) and not status.get("startTime"):
-        errors.required(STATUS / "startTime", "startTime is required for finished job")
+    complete, failed, completed = "Complete" in true, "Failed" in true, status.get("completionTime")
     if complete and not completed:
         errors.required(STATUS / "completionTime", "completionTime is required for Complete jobs")
     if completed and not complete:
         errors.invalid(STATUS / "completionTime", completed, "cannot set completionTime when there is no Complete=True condition")
-    if (complete or "Failed" in true) and (status.get("active") or 0) > 0:
+    at = STATUS / "conditions"
+    if complete and failed:
+        errors.invalid(at, OMIT, "cannot set Complete=True and Failed=true conditions")
+    if complete and "SuccessCriteriaMet" not in true:
+        errors.invalid(at, OMIT, "cannot set Complete=True condition without the SuccessCriteriaMet=true condition")
+    if failed and "FailureTarget" not in true:
+        errors.invalid(at, OMIT, "cannot set Failed=True condition without the FailureTarget=true condition")
+    if (complete or failed) and not status.get("startTime"):
+        errors.required(STATUS / "startTime", "startTime is required for finished job")
+    if (complete or failed) and (status.get("active") or 0) > 0:
         errors.invalid(STATUS / "active", status["active"], "active>0 is invalid for finished job")

@@ -195,5 +195,6 @@ def _with_resources(container: Mapping[str, Any], wanted: Mapping[str, Any]) -> 
 
 
 def _check_resize(errors: Errors, pod: Object, old: Object) -> None:
-    if (old.get("status") or {}).get("qosClass") != quality_class(pod.get("spec") or {}):
-        errors.invalid(SPEC, quality_class(pod.get("spec") or {}), "Pod QOS Class may not change as a result of resizing")
+    quality = (old.get("status") or {}).get("qosClass")
+    if quality != quality_class(pod.get("spec") or {}):
+        errors.invalid(SPEC, quality, "Pod QOS Class may not change as a result of resizing")

@@ -129,28 +129,34 @@ class ReplicaSet(Workload):
 
 
 class ReplicationController(Workload):
+    """Its template may be absent, and then that is what is said of it."""
+
     def __init__(self) -> None:
         super().__init__(kinds.REPLICATION_CONTROLLER)
 
     def default(self, obj: Object) -> None:
-        super().default(obj)
-        spec = obj["spec"]
-        labels = (spec["template"].get("metadata") or {}).get("labels")
-        if labels:
-            if not spec.get("selector"):
-                spec["selector"] = dict(labels)
-            if not objects.labels(obj):
-                objects.metadata(obj)["labels"] = dict(labels)
+        spec = obj.setdefault("spec", {})
         fill_members(spec, {"replicas": 1})
+        if spec.get("template") is None:
+            return
+        default_template(spec["template"])
+        labels = (spec["template"].get("metadata") or {}).get("labels")
+        if labels and not spec.get("selector"):
+            spec["selector"] = dict(labels)
+        if labels and not objects.labels(obj):
+            objects.metadata(obj)["labels"] = dict(labels)
 
     def validate(self, obj: Object) -> Sequence[FieldError]:
         errors, spec = Errors(), obj.get("spec") or {}
-        errors.non_negative(SPEC / "minReadySeconds", spec.get("minReadySeconds"))
+        check_counts(errors, spec, "minReadySeconds")
         selector = spec.get("selector") or {}
         if not selector:
             errors.required(SPEC / "selector")
-        errors.non_negative(SPEC / "replicas", spec.get("replicas"))
-        _check_replicated_template(errors, {**spec, "selector": {"matchLabels": selector}}, "ReplicationController")
+        check_counts(errors, spec, "replicas")
+        if spec.get("template") is None:
+            errors.required(_TEMPLATE)
+        else:
+            _check_replicated_template(errors, {**spec, "selector": {"matchLabels": selector}}, "ReplicationController")
         return errors.found
 
     def fields(self, obj: Object) -> Mapping[str, str]:

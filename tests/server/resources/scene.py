@@ -78,8 +78,17 @@ BASES |= {
     kinds.CSI_DRIVER: {"spec": {}},
     kinds.VOLUME_ATTACHMENT: {"spec": {"attacher": "a.example.com", "nodeName": "n", "source": {"persistentVolumeName": "v"}}},
 }
+WEBHOOK = {"name": "a.b.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": {"url": "https://127.0.0.1:9/x"}}
+BASES |= {
+    kinds.MUTATING_WEBHOOK_CONFIGURATION: {"webhooks": [WEBHOOK]},
+    kinds.VALIDATING_WEBHOOK_CONFIGURATION: {"webhooks": [WEBHOOK]},
+    kinds.FLOW_SCHEMA: {"spec": {"priorityLevelConfiguration": {"name": "global-default"}}},
+    kinds.PRIORITY_LEVEL_CONFIGURATION: {"spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}},
+    kinds.SERVICE_CIDR: {"spec": {"cidrs": ["10.98.0.0/24"]}},
+    kinds.IP_ADDRESS: {"spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "none"}}},
+}
 # Kinds whose names are more than names.
-NAMES = {kinds.API_SERVICE: "v1.example.com"}
+NAMES = {kinds.API_SERVICE: "v1.example.com", kinds.IP_ADDRESS: "10.98.0.7"}
 
 Changes = Mapping[str, Any]
 

@@ -91,7 +91,7 @@ def test_a_job_is_complete_only_with_times_and_criteria() -> None:
     conditions = [{"type": "Complete", "status": "True"}]
     _, said = updated(kinds.JOB, {"status.conditions": conditions}, subresource="status")
     assert said == [
+        "status.completionTime: Required value: completionTime is required for Complete jobs",
         "status.conditions: Invalid value: cannot set Complete=True condition without the SuccessCriteriaMet=true condition",
         "status.startTime: Required value: startTime is required for finished job",
-        "status.completionTime: Required value: completionTime is required for Complete jobs",
     ]

@@ -195,6 +195,29 @@ def test_defaults(kind: Kind, changes: dict[str, Any], path: str, value: Any) ->
                 {"spec.podManagementPolicy": "Nope"},
                 ["spec.podManagementPolicy: Invalid value: \"Nope\": must be 'OrderedReady' or 'Parallel'"],
             ),
+            "a webhook is asked over TLS": (
+                kinds.VALIDATING_WEBHOOK_CONFIGURATION,
+                {"webhooks[0].clientConfig": {"url": "http://a/"}},
+                [
+                    'webhooks[0].clientConfig.url: Invalid value: "http": '
+                    "'https' is the only allowed URL scheme; desired format: https://host[/path]"
+                ],
+            ),
+            "nobody waits for a webhook for ever": (
+                kinds.MUTATING_WEBHOOK_CONFIGURATION,
+                {"webhooks[0].timeoutSeconds": 31},
+                ["webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds"],
+            ),
+            "an address has one form": (
+                kinds.IP_ADDRESS,
+                {"metadata.name": "010.099.007.007"},
+                ['metadata.name: Invalid value: "010.099.007.007": must not have leading 0s'],
+            ),
+            "a controller without a template makes nothing": (
+                kinds.REPLICATION_CONTROLLER,
+                {"spec.template": ABSENT},
+                ["spec.selector: Required value", "spec.template: Required value"],
+            ),
             "a node has not less than nothing": (
                 kinds.NODE,
                 {"status.capacity": {"cpu": "-1"}, "status.allocatable": {"cpu": "1"}},
