@@ -201,7 +201,8 @@ class _Connection:
             await self._channel.send_all(answer.body)
 
     async def _stream(self, answer: Streaming) -> None:
-        start = head(answer.status, answer.headers, "", "transfer-encoding: chunked\r\n")
+        # The connection ends with its stream: a client that was not told would send its next request into a closing one.
+        start = head(answer.status, answer.headers, "connection: close\r\n", "transfer-encoding: chunked\r\n")
         await self._channel.send_all(start)
         sink = SocketSink(self._channel, self._nursery)
         await answer.run(sink)
