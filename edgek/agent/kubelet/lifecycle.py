@@ -19,6 +19,7 @@ Group = Literal["init", "sidecar", "regular", "ephemeral"]
 
 BACK_OFF_FIRST_S = 10.0
 BACK_OFF_MOST_S = 300.0
+LONGEST_WAIT_S = 2 * BACK_OFF_MOST_S
 BACK_OFF_FORGOTTEN_S = 600.0  # a container that ran this long starts again at once
 
 
@@ -171,6 +172,11 @@ def next_back_off_s(last: ContainerStatus | None) -> float:
     if last is None:
         return 0.0
     return min(max(back_off_s(last) * 2, BACK_OFF_FIRST_S), BACK_OFF_MOST_S)
+
+
+def ahead(until: float, now: float) -> bool:
+    """Whether there is still to wait. A time too far off is from before the clock was set back: nobody waits for it."""
+    return now < until <= now + LONGEST_WAIT_S
 
 
 def restart_count(container: ContainerStatus | None) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from edgek.agent.kubelet.settings import KubeletSettings
+from edgek.model import quantity
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "riscv64": "riscv64"}
 
@@ -44,10 +45,11 @@ class Machine:
         )
 
     def capacity(self, settings: KubeletSettings) -> dict[str, str]:
+        """Written as the API gives it back (8388608Ki as 8Gi), so that it compares equal to what is shown there."""
         return {
             "cpu": str(self.cpus),
-            "memory": f"{self.memory_bytes // 1024}Ki",
-            "ephemeral-storage": f"{self.disk_bytes // 1024}Ki",
+            "memory": _kibibytes(self.memory_bytes),
+            "ephemeral-storage": _kibibytes(self.disk_bytes),
             "pods": str(settings.max_pods),
             "hugepages-1Gi": "0",
             "hugepages-2Mi": "0",
@@ -56,7 +58,11 @@ class Machine:
     def allocatable(self, settings: KubeletSettings) -> dict[str, str]:
         """Capacity less what must stay free: the thresholds below which pods are evicted."""
         memory = max(0, self.memory_bytes - settings.system_reserved_memory_bytes)
-        return {**self.capacity(settings), "memory": f"{memory // 1024}Ki", "ephemeral-storage": str(self.disk_bytes * 9 // 10)}
+        return {**self.capacity(settings), "memory": _kibibytes(memory), "ephemeral-storage": str(self.disk_bytes * 9 // 10)}
+
+
+def _kibibytes(count: int) -> str:
+    return quantity.canonical(f"{count // 1024}Ki")
 
 
 def meminfo() -> Mapping[str, int]:

@@ -193,7 +193,7 @@ class Performer:
             image=image,
             env=env,
             mounts=tuple(mounts),
-            devices=(),
+            devices=self.volumes.devices(pod, member.spec),
             message_file=str(message_file),
             memory_capacity_bytes=self.memory_capacity_bytes,
             target_id=target.id if target else "",

@@ -33,6 +33,7 @@ from edgek.agent.kubelet.lifecycle import (
     Health,
     Member,
     Seen,
+    ahead,
     back_off_s,
     deadline,
     ended,
@@ -67,7 +68,7 @@ def plan(pod: Object | None, seen: Seen, around: Circumstances) -> list[Action]:
 def _run(pod: Object, seen: Seen, around: Circumstances) -> list[Action]:
     """The pod is wanted: bring it up, keep it up."""
     trouble = around.troubles.get(VOLUMES)
-    if not around.volumes_ready and (trouble is None or trouble.retry_at <= around.now):
+    if not around.volumes_ready and (trouble is None or not ahead(trouble.retry_at, around.now)):
         return [PrepareVolumes()]
     if _needs_sandbox(pod, seen):
         if not around.volumes_ready and trouble:
@@ -95,7 +96,7 @@ def _renew_sandbox(pod: Object, seen: Seen, around: Circumstances) -> list[Actio
     if ready:
         return [StopSandbox(s.id) for s in ready]
     trouble = around.troubles.get(SANDBOX)
-    if trouble and trouble.retry_at > around.now:
+    if trouble and ahead(trouble.retry_at, around.now):
         return [Wait("", trouble.retry_at)]
     attempt = 1 + max((s.attempt for s in seen.sandboxes), default=-1)
     return [CreateSandbox(attempt, changed=bool(seen.sandboxes) and bool(seen.containers))]
@@ -141,7 +142,7 @@ def _resizes(pod: Object, seen: Seen, around: Circumstances) -> list[Action]:
         found = seen.current(member.name)
         if found and found.state == "running" and resize_pending(member, found.id, around):
             trouble = around.troubles.get(member.name)
-            if trouble and trouble.retry_at > around.now:
+            if trouble and ahead(trouble.retry_at, around.now):
                 actions.append(Wait("", trouble.retry_at))
             else:
                 actions.append(ResizeContainer(found.id, member.name))
@@ -196,12 +197,12 @@ def _start(pod: Object, member: Member, seen: Seen, around: Circumstances) -> li
     if last and last.state == "exited":
         pause_s = back_off_s(last)
         until = (last.finished_at or last.created_at) + pause_s
-        if around.now < until:
+        if ahead(until, around.now):
             where = f"{objects.name(pod)}_{objects.namespace(pod)}({objects.uid(pod)})"
             text = f"back-off {_go_duration(pause_s)} restarting failed container={member.name} pod={where}"
             return [Wait(member.name, until, "CrashLoopBackOff", text)]
     trouble = around.troubles.get(member.name)
-    if trouble and trouble.retry_at > around.now:
+    if trouble and ahead(trouble.retry_at, around.now):
         return [Wait(member.name, trouble.retry_at, trouble.reason, trouble.message)]
     attempt = 0 if last is None else restart_count(last) + (last.state != "created")
     surplus = [RemoveContainer(c.id, c.name) for c in seen.of_name(member.name)[1:] if c.state == "exited"]

@@ -134,7 +134,7 @@ class Prober:
         timing = Timing.of(probe)
         if kind != "startup":
             await subject.watched.started.wait()
-        age_s = wallclock.now() - subject.container.started_at
+        age_s = max(0.0, wallclock.now() - subject.container.started_at)  # a clock that was set back makes nobody wait longer
         await trio.sleep(max(0.0, timing.initial_delay_s - age_s))
         if subject.again:
             await trio.sleep(random.uniform(0, timing.period_s))  # after our own start all pods would be asked at once

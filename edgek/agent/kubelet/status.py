@@ -39,7 +39,8 @@ def status(pod: Object, seen: Seen, around: Circumstances, waits: Sequence[Wait]
     reasons = {wait.name: wait for wait in waits if wait.reason}
     found: Object = {key: value for key, value in (pod.get("status") or {}).items() if key in ("nominatedNodeName", "resourceClaimStatuses")}
     groups: dict[str, list[Object]] = {}
-    for member in members(pod):
+    refused = around.verdict is not None and not seen.sandboxes and not (pod.get("status") or {}).get("containerStatuses")
+    for member in () if refused else members(pod):
         key = STATUS_KEYS.get(member.group, "ephemeralContainerStatuses")
         groups.setdefault(key, []).append(_container_status(pod, member, seen, around, reasons, over=over))
     found.update(groups)
@@ -245,6 +246,8 @@ def _initialized(pod: Object, seen: Seen, found: Object) -> tuple[bool, str, str
     )
     missing = []
     for member in members(pod):
+        if member.name not in shown:
+            continue
         if member.group == "init" and not started and not shown[member.name]["ready"]:
             missing.append(member.name)
         if member.group == "sidecar" and not started and not shown[member.name]["started"]:

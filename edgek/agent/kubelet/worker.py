@@ -146,7 +146,7 @@ class PodWorker:
         todo = [action for action in actions if not isinstance(action, Wait)]
         self._tell(around, waits, finish=any(isinstance(action, Finish) for action in todo), passing=bool(todo))
         resting = self._finishing and not self.gone  # the API has been asked to forget it
-        if todo and not resting and wallclock.now() >= self._pause_until:
+        if todo and not resting and not lifecycle.ahead(self._pause_until, wallclock.now()):
             self.over = await self._act(todo)
             return 0.0
         if await self._refresh_volumes():

@@ -288,3 +288,10 @@ def test_no_plan_starts_a_container_that_runs(sight: Seen) -> None:
     newest = {name for name in running if (found := sight.current(name)) and found.state == "running"}
     started = {action.name for action in plan(a_pod(init=(init("i"), sidecar("s"))), sight, around()) if isinstance(action, StartContainer)}
     assert not started & newest
+
+
+def test_a_clock_that_was_set_back_keeps_nothing_waiting() -> None:
+    future = ran("main", "exited", 1, attempt=3, back_off=40, ended_ago_s=-100_000)
+    assert plan(a_pod(), seen(future), around()) == [StartContainer("main", 4, 80.0)]
+    stale = around(troubles={"main": Trouble("ErrImagePull", "", NOW + 100_000)})
+    assert plan(a_pod(), seen(), stale) == [StartContainer("main", 0)]

@@ -117,6 +117,7 @@ def test_a_condition_keeps_the_time_of_its_last_change() -> None:
 def test_a_verdict_is_the_reason_of_the_failure() -> None:
     found = shown(a_pod(), seen(boxes=()), verdict=Verdict("OutOfcpu", "Pod was rejected"))
     assert (found["phase"], found["reason"], found["message"]) == ("Failed", "OutOfcpu", "Pod was rejected")
+    assert "containerStatuses" not in found  # kubectl would show their reason instead
 
 
 def test_an_evicted_pod_is_marked_as_disrupted() -> None:

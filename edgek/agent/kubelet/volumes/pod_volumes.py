@@ -17,7 +17,7 @@ from edgek.agent.kubelet.volumes import sub_path
 from edgek.agent.kubelet.volumes.projected import Projected
 from edgek.agent.kubelet.volumes.table import VOLUMES
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
-from edgek.agent.runtime.runtime import Mount
+from edgek.agent.runtime.runtime import Device, Mount
 from edgek.client.client import Client
 from edgek.host import log
 from edgek.host.mount import Mounter, mount_points
@@ -94,6 +94,16 @@ class PodVolumes:
             propagation = PROPAGATION.get(mount.get("mountPropagation") or "None", "private")
             read_only = bool(mount.get("readOnly")) or _claim_read_only(pod, mount["name"])
             found.append(Mount(mount["mountPath"], str(source), read_only, propagation))  # type: ignore[arg-type]  # the table holds its words
+        return tuple(found)
+
+    def devices(self, pod: Object, container: Object) -> tuple[Device, ...]:
+        """The container's volumeDevices. Raises ConfigError."""
+        ready, found = self._ready.get(objects.uid(pod), {}), []
+        for entry in container.get("volumeDevices") or ():
+            path = ready[entry["name"]].path if entry["name"] in ready else None
+            if path is None or not path.is_block_device():
+                raise ConfigError(f"volume {entry['name']!r} of container {container['name']!r} is no block device")
+            found.append(Device(entry["devicePath"], os.path.realpath(path)))
         return tuple(found)
 
     def _part(self, pod: Object, container: Object, index: int, mount: Object, path: Path, env: Mapping[str, str]) -> Path:
