@@ -17,7 +17,7 @@ from edgek.client.informer import Informer
 from edgek.client.transport import Disconnected
 from edgek.client.workqueue import WorkQueue
 from edgek.host import log
-from edgek.host.worker import Worker
+from edgek.host.worker import InLine, Worker
 from edgek.model import errors, kinds, objects
 from edgek.model.local_storage import FINALIZER, IN_USE_FINALIZER, NODE_LABEL
 from edgek.model.objects import Object
@@ -44,12 +44,12 @@ def doomed(obj: Object) -> Doomed | None:
 class LocalStorage:
     """``folder`` holds all of them: nothing outside it is ever deleted, whatever a volume says."""
 
-    def __init__(self, client: Client, node_name: str, folder: Path) -> None:
+    def __init__(self, client: Client, node_name: str, folder: Path, *, files: Worker | InLine | None = None) -> None:
         self._client = client
         self._folder = folder
         self._volumes = Informer(client, kinds.PERSISTENT_VOLUME, doomed, labels=f"{NODE_LABEL}={node_name}")
         self._queue = WorkQueue()
-        self._worker = Worker(1)
+        self._worker = files or Worker(1)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self._volumes.add_handler(lambda key, old, new: self._queue.add(key))

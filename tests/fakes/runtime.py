@@ -86,6 +86,7 @@ class FakeRuntime:
         self.entrypoints: dict[str, tuple[str, ...]] = {}  # by image reference; others run "forever"
         self.registry: set[str] = set()
         self.pulls_anything = False
+        self.pod_range = "10.42"  # how pods' addresses begin: other runtimes may stand beside this one
         self.delays_s: dict[str, float] = {}  # by method name
         self.failures: dict[str, list[Exception]] = {}  # by method name; each is raised once
         self.calls: list[tuple[str, str]] = []  # (method, id or name), of calls that change something
@@ -140,7 +141,7 @@ class FakeRuntime:
             if same == (other.wanted.name, other.wanted.namespace, other.wanted.uid, other.wanted.attempt):
                 raise RuntimeFailure(f"failed to reserve sandbox name {same}: it is reserved for {other.status.id}", "CreatePodSandboxError")
         number = next(self._serial)
-        ips = () if sandbox.host_network else (f"10.42.{number // 250}.{number % 250 + 2}",)
+        ips = () if sandbox.host_network else (f"{self.pod_range}.{number // 250}.{number % 250 + 2}",)
         status = SandboxStatus(
             id=f"{number:064x}", name=sandbox.name, namespace=sandbox.namespace, uid=sandbox.uid, attempt=sandbox.attempt, ready=True,
             created_at=wallclock.now(), ips=ips, labels=dict(sandbox.labels), annotations=dict(sandbox.annotations),
