@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from edgek.model import objects
+from edgek.model import objects, schema
 from edgek.model.kinds import EVENT, EVENT_V1, HORIZONTAL_POD_AUTOSCALER, HORIZONTAL_POD_AUTOSCALER_V1, Kind
 from edgek.model.objects import Object
 from edgek.server import resources
@@ -53,8 +53,9 @@ def convert(source: Kind, target: Kind, obj: Object) -> Object:
     """The object as another kind that shows the same."""
     if source is target:
         return obj
-    found: Object = _CONVERSIONS[source, target](obj)
-    return {**found, "kind": target.name, "apiVersion": target.api_version}
+    found: Object = {**_CONVERSIONS[source, target](obj), "kind": target.name, "apiVersion": target.api_version}
+    schema.normalise(target, found)
+    return found
 
 
 class Objects:
