@@ -7,10 +7,12 @@ seconds since the epoch, 0 for "not yet". Every call may be repeated: removing w
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
-import trio
+
+if TYPE_CHECKING:
+    import trio
 
 ContainerState = Literal["created", "running", "exited", "unknown"]
 Protocol_ = Literal["TCP", "UDP", "SCTP"]
