@@ -116,6 +116,8 @@ class Controller(Protocol):
     name: ClassVar[str]
     workers: ClassVar[int]
 
+    def __init__(self, cluster: Cluster) -> None: ...
+
     def watches(self) -> Sequence[Watch]: ...
 
     async def reconcile(self, key: str) -> float | None:

@@ -5,9 +5,7 @@ Controllers know the cluster only through the API: ``client`` and ``model``, nev
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from edgek.client.reconcile import Cluster, Controller
+from edgek.client.reconcile import Controller
 from edgek.server.controllers.clusterroleaggregation import ClusterRoleAggregationController
 from edgek.server.controllers.daemonset import DaemonSetController
 from edgek.server.controllers.deployment import DeploymentController
@@ -34,7 +32,7 @@ from edgek.server.controllers.ttlafterfinished import TtlAfterFinishedController
 from edgek.server.controllers.volumebinding import VolumeBindingController
 from edgek.server.controllers.volumeprotection import ClaimProtectionController, VolumeProtectionController
 
-CONTROLLERS: tuple[Callable[[Cluster], Controller], ...] = (
+CONTROLLERS: tuple[type[Controller], ...] = (
     ServiceAccountController,
     RootCaController,
     SecretTokenController,
