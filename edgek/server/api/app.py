@@ -55,13 +55,7 @@ T = TypeVar("T")
 # The other end is gone: no defect, and whoever owns the connection has to know.
 LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, Cut)
 
-# Kinds that tell everybody who uses them to use another.
-DEPRECATED: Mapping[tuple[str, str], str] = {
-    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
-    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
-}
 OBJECT_VERBS = frozenset({"get", "update", "patch", "delete"})  # their paths name an object, those of the others none
-
 TAKEOVERS = frozenset({"exec", "attach", "portforward"})
 
 # What logs, exec, port-forward and proxies do, by subresource: given by who can reach nodes.
@@ -147,9 +141,6 @@ class Api:
             return self._no_such(route)
         _check_place(kind, route, verb)
         call = Call(request, user, route, kind, verb, wanted(request.headers.get("accept", ""), "get" in kind.verbs))
-        deprecated = DEPRECATED.get((kind.group, kind.plural))
-        if deprecated:
-            call.warnings.append(deprecated)
         try:
             answer = await self._act(call)
         except errors.ApiError as exc:  # what was wrong besides is told with a refusal, too
