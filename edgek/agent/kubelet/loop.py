@@ -14,6 +14,7 @@ import trio
 from edgek.agent.kubelet import admission, labels, lifecycle, mirrors
 from edgek.agent.kubelet.cgroups import Cgroups
 from edgek.agent.kubelet.copies import Copies
+from edgek.agent.kubelet.ending import Ender
 from edgek.agent.kubelet.environment import ServiceView, Surroundings
 from edgek.agent.kubelet.images import Images
 from edgek.agent.kubelet.lifecycle import Seen, Verdict
@@ -24,6 +25,7 @@ from edgek.agent.kubelet.probes import Prober
 from edgek.agent.kubelet.publish import Publisher
 from edgek.agent.kubelet.references import References
 from edgek.agent.kubelet.settings import KubeletSettings
+from edgek.agent.kubelet.starting import Starter
 from edgek.agent.kubelet.volumes.pod_volumes import PodVolumes
 from edgek.agent.kubelet.worker import PodWorker, Tools
 from edgek.agent.runtime.runtime import Runtime, RuntimeGone
@@ -81,9 +83,10 @@ class Kubelet:
         self.services = Informer(client, kinds.SERVICE, ServiceView.of)
         self.statics: dict[str, _Static] = {}  # by uid
         self._nursery: trio.Nursery | None = None
+        starter = Starter(settings, runtime, self.images, self.volumes, self.references, recorder, self.surroundings, machine.memory_bytes)
         self._performer = Performer(
-            settings, runtime, self.images, self.volumes, self.references, recorder, cgroups or Cgroups(), self.surroundings,
-            machine.memory_bytes, files or Worker(FILE_THREADS),
+            settings, runtime, starter, Ender(settings, runtime, recorder), self.volumes, self.references, recorder, cgroups or Cgroups(),
+            self.surroundings, machine.memory_bytes, files or Worker(FILE_THREADS),
         )  # fmt: skip
         self._tools = Tools(self.observer, self._performer, self.prober, self.publisher, recorder, self._admit, self._unfit, settings.node_ips)
 

@@ -1,12 +1,14 @@
-"""What a pod is called inside, and whom it asks for names: hostname, /etc/hosts, resolv.conf. Pure."""
+"""What a pod is called inside, and whom it asks for names: hostname, /etc/hosts, resolv.conf. Pure, but for what reads the node's own files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import attrs
 
 from edgek.agent.kubelet.lifecycle import is_host_network
+from edgek.agent.kubelet.settings import KubeletSettings
 from edgek.model import objects
 from edgek.model.objects import Object
 
@@ -66,6 +68,19 @@ def resolver(pod: Object, host: Resolver, cluster_dns: Sequence[str], domain: st
         _unique((*base.searches, *(added.get("searches") or ())))[:SEARCHES_MOST],
         tuple(name if value in (None, "") else f"{name}:{value}" for name, value in options.items()),
     )
+
+
+def for_pod(settings: KubeletSettings, pod: Object) -> Resolver:
+    """With the node's resolvers as they are now."""
+    return resolver(pod, parse_resolv_conf(read(settings.resolv_conf)), settings.cluster_dns, settings.cluster_domain)
+
+
+def read(file: Path) -> str:
+    """Empty where there is none."""
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _option(text: str) -> tuple[str, str | None]:

@@ -11,10 +11,11 @@ from edgek.agent.kubelet import lifecycle
 from edgek.agent.kubelet.actions import Action, Finish, Forget, KillContainers, PrepareVolumes, ResizeContainer, Wait
 from edgek.agent.kubelet.lifecycle import SANDBOX, VOLUMES, Circumstances, Health, Seen, Trouble, Verdict
 from edgek.agent.kubelet.observe import Observer
-from edgek.agent.kubelet.perform import ActionFailed, Performer
+from edgek.agent.kubelet.perform import Performer
 from edgek.agent.kubelet.plan import plan
 from edgek.agent.kubelet.probes import Prober
 from edgek.agent.kubelet.publish import Publisher
+from edgek.agent.kubelet.starting import ActionFailed
 from edgek.agent.kubelet.status import OURS, status
 from edgek.agent.runtime.runtime import RuntimeFailure, RuntimeGone
 from edgek.client.events import Recorder
