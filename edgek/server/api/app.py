@@ -293,6 +293,7 @@ def _guarded(request: Request, run: Callable[[T], Awaitable[None]]) -> Callable[
             raise
         except Exception as exc:
             _broken(request, exc)
+            raise Cut from None  # a reader must not take what it has for the whole
 
     return guarded
 

@@ -127,25 +127,25 @@ class _Connection:
                     if pipelined:
                         await trio.lowlevel.checkpoint()
                     answer = await self._handler(request, peer)
-                    if isinstance(answer, (Streaming, Upgrade)):
+                    if isinstance(answer, Upgrade):
                         scope.deadline = math.inf
-                        del parser  # a watch may last for hours: keep little
-                        await self._hand_over(answer, leftover or b"")
+                        del parser
+                        self._channel.push_back(leftover or b"")
+                        await answer.run(self._channel)
                         return
                     keep = keep and leftover is None
-                    await self._send(answer, keep, request.method == "HEAD")
+                    if isinstance(answer, Streaming):
+                        keep = keep and not parser.ready
+                        scope.deadline = math.inf
+                        del parser  # a watch may last for hours: keep little
+                        await self._stream(answer, keep)
+                        parser = Parser()
+                    else:
+                        await self._send(answer, keep, request.method == "HEAD")
                     if not keep:
                         return
                 if leftover is not None:
                     return
-
-    async def _hand_over(self, answer: Streaming | Upgrade, leftover: bytes) -> None:
-        """The rest of the connection's life belongs to this answer."""
-        if isinstance(answer, Upgrade):
-            self._channel.push_back(leftover)
-            await answer.run(self._channel)
-        else:
-            await self._stream(answer)
 
     async def _receive(self, parser: Parser) -> bytes | None:
         """Read until a request is whole. Raises Cut at the end of the connection, or when a bad request was refused."""
@@ -200,9 +200,9 @@ class _Connection:
             await self._channel.send_all(start)
             await self._channel.send_all(answer.body)
 
-    async def _stream(self, answer: Streaming) -> None:
-        # The connection ends with its stream: a client that was not told would send its next request into a closing one.
-        start = head(answer.status, answer.headers, "connection: close\r\n", "transfer-encoding: chunked\r\n")
+    async def _stream(self, answer: Streaming, keep: bool) -> None:
+        """Raises Cut when the reader was lost, or the stream did not come to its end."""
+        start = head(answer.status, answer.headers, "" if keep else "connection: close\r\n", "transfer-encoding: chunked\r\n")
         await self._channel.send_all(start)
         sink = SocketSink(self._channel, self._nursery)
         await answer.run(sink)

@@ -52,7 +52,7 @@ def head(status: int, headers: Mapping[str, str], connection: str, framing: str)
 class SocketSink:
     """A stream towards a socket. Whoever pushes writes at once; what the socket does not take waits here, up to ``STREAM_BUFFER``."""
 
-    __slots__ = ("_buffer", "_channel", "_cut", "_drained", "_flushing", "_nursery", "_scope", "_size")
+    __slots__ = ("_buffer", "_channel", "_cut", "_drained", "_flushing", "_interrupted", "_nursery", "_scope", "_size")
 
     def __init__(self, channel: tls.Channel, nursery: trio.Nursery) -> None:
         self._channel = channel
@@ -61,6 +61,7 @@ class SocketSink:
         self._size = 0
         self._flushing = False
         self._cut = False
+        self._interrupted = False
         self._scope: trio.CancelScope | None = None
         self._drained: trio.Event | None = None
 
@@ -149,14 +150,18 @@ class SocketSink:
 
     def _hung_up(self) -> bool:
         try:
-            return not self._channel.receive_now()
+            read = self._channel.receive_now()
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
         except OSError:
             return True
+        self._interrupted = True
+        return not read
 
     async def finish(self) -> None:
-        """Say that the stream ended, and see it through."""
+        """Say that the stream ended, and see it through. Raises Cut when the reader is gone, or said something that was not listened to."""
         self._write(b"0\r\n\r\n")
         while self._size and not self._cut:
             await self._wait_drained()
+        if self._cut or self._interrupted:
+            raise Cut

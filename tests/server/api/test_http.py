@@ -146,8 +146,27 @@ async def test_a_stream_goes_on_until_its_handler_ends_it() -> None:
         return Streaming(200, {}, run)
 
     async with serving(handle) as port:
-        _, _, body = (await told(port, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")).partition(b"\r\n\r\n")
+        _, _, body = (await told(port, b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).partition(b"\r\n\r\n")
     assert body == b"4\r\none\n\r\n4\r\ntwo\n\r\n0\r\n\r\n"
+
+
+async def test_a_connection_can_be_used_again_after_its_stream_ended() -> None:
+    async def run(sink: Sink) -> None:
+        sink.push(Line(b"one\n"))
+
+    async def handle(request: Request) -> Answer:
+        return Streaming(200, {}, run) if request.path == "/stream" else await echo(request)
+
+    async with serving(handle) as port:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            await stream.send_all(b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n")
+            got = b""
+            with trio.fail_after(5):
+                while not got.endswith(b"0\r\n\r\n"):
+                    got += await stream.receive_some()
+                await stream.send_all(b"GET /next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                assert b"/next ()" in b"".join([chunk async for chunk in stream])
 
 
 async def test_a_stream_learns_that_its_reader_hung_up() -> None:
@@ -208,7 +227,7 @@ async def test_a_slow_reader_gets_everything_when_the_writer_waits_for_it() -> N
         return Streaming(200, {}, run)
 
     async with serving(handle) as port:
-        assert len(await told(port, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")) > 16_000_000
+        assert len(await told(port, b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")) > 16_000_000
 
 
 async def test_an_upgrade_hands_over_the_bytes_that_came_too_early() -> None:
