@@ -84,6 +84,7 @@ class Server:
         from edgek.server.api.authn import Authenticator, read_token_file
         from edgek.server.api.authz import Authorizer
         from edgek.server.api.tokens import ServiceAccountTokens
+        from edgek.server.resources import unserved
 
         config = self.config
         self.keys = pki.open_keys(config.pki_dir, self._names())
@@ -106,6 +107,7 @@ class Server:
             service_cidr=config.service_cidr,
             node_ports=range(first, last + 1),
             nodes=self.doors,
+            notices=unserved.no_notices if config.disable_controller_manager else unserved.notices,
         )
         await bootstrap.ensure_defaults(self.client(bootstrap.USER, "edgek-apiserver"), self._defaults(), agents=True)
         self._context = tls.server_context(self.keys.serving_file, self.keys.client_authorities.decode())
