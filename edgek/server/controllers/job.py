@@ -40,7 +40,7 @@ class _Backoff:
         if not self.failures:
             return 0.0
         pause_s: float = min(BACKOFF_FIRST_S * 2 ** min(self.failures - 1, DOUBLINGS_MOST), BACKOFF_MOST_S)
-        return max(0.0, self.last + pause_s - now)
+        return max(0.0, min(pause_s, self.last + pause_s - now))
 
     def after(self, tally: Tally, now: float) -> _Backoff:
         before = _Backoff() if tally.new_successes else self
@@ -70,18 +70,14 @@ class JobController:
 
     async def reconcile(self, key: str) -> float | None:
         job = self._jobs.get(key)
-        if job is None:
+        if job is not None and job["spec"].get("managedBy") not in (None, MANAGER):
+            return None
+        if job is None or judgement.is_finished(job) or objects.is_deleting(job):
             self._backoffs.pop(key, None)
-        elif job["spec"].get("managedBy") not in (None, MANAGER):
+            await self._release(self._pods.by_index("job", key))
             return None
-        await self._release([pod for pod in self._pods.by_index("job", key) if job is None or pod.owner_uid != objects.uid(job)])
-        if job is None:
-            return None
-        pods = await self._claim(job)
-        if judgement.is_finished(job) or objects.is_deleting(job):
-            await self._release(pods)
-            return None
-        return await self._sync(key, job, pods)
+        await self._release([pod for pod in self._pods.by_index("job", key) if pod.owner_uid != objects.uid(job)])
+        return await self._sync(key, job, await self._claim(job))
 
     async def _sync(self, key: str, job: Object, pods: Sequence[PodView]) -> float | None:
         now = wallclock.now()

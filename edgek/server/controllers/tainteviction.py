@@ -89,5 +89,6 @@ class TaintEvictionController:
             limits = [seconds for seconds in tolerated if seconds is not None]
             if limits:
                 began = taint.added or self._since.get((pod.node, taint.key, taint.value), wallclock.now())
-                deadlines.append(max(began, pod.created) + max(0.0, min(limits)))
+                # What was stamped by a clock that is ahead of ours counts from now.
+                deadlines.append(min(max(began, pod.created), wallclock.now()) + max(0.0, min(limits)))
         return min(deadlines, default=None)

@@ -7,7 +7,8 @@ changing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from sys import intern
+from typing import Any, TypeVar
 
 import attrs
 
@@ -18,6 +19,8 @@ from edgek.model.objects import Object
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
+T = TypeVar("T")
+
 FINISHED = frozenset({"Succeeded", "Failed"})
 
 
@@ -78,7 +81,10 @@ class Toleration:
 
 @attrs.frozen
 class PodView:
-    """One Pod as controllers see it. Times are seconds since the epoch, 0 for never."""
+    """One Pod as controllers see it. Times are seconds since the epoch, 0 for never.
+
+    What a node stamped (``ready_since``, ``finished_at``) is never later than when we saw it: a node whose clock is ahead must hold nothing up.
+    """
 
     namespace: str
     name: str
@@ -135,7 +141,7 @@ class PodView:
         """Seconds until it has been ready long enough, 0 when it has; None when it is not ready."""
         if not self.ready:
             return None
-        return max(0.0, self.ready_since + min_ready_s - now)
+        return max(0.0, min(min_ready_s, self.ready_since + min_ready_s - now))  # our own clock may have been set back
 
     def reference(self) -> Object:
         """As much of the Pod as an Event needs to name it."""
@@ -150,23 +156,25 @@ def pod(obj: Object) -> PodView:
     containers = status.get("containerStatuses") or ()
     first = status.get("initContainerStatuses") or ()
     ended = [(each.get("name", ""), (each.get("state") or {}).get("terminated")) for each in (*first, *containers)]
+    labels = objects.labels(obj)
+    now = wallclock.now()
     return PodView(
-        namespace=objects.namespace(obj),
+        namespace=intern(objects.namespace(obj)),
         name=objects.name(obj),
         uid=objects.uid(obj),
-        labels=objects.labels(obj),
+        labels=_shared(labels, tuple(sorted(labels.items()))),
         finalizers=tuple(objects.finalizers(obj)),
-        owner_kind=owner.get("kind", ""),
-        owner_name=owner.get("name", ""),
-        owner_uid=owner.get("uid", ""),
+        owner_kind=intern(owner.get("kind", "")),
+        owner_name=intern(owner.get("name", "")),
+        owner_uid=intern(owner.get("uid", "")),
         created=stamp(objects.metadata(obj).get("creationTimestamp")),
         deleting_at=stamp(objects.metadata(obj).get("deletionTimestamp")),
-        node=spec.get("nodeName") or "",
-        target_node=spec.get("nodeName") or _only_node(spec),
-        phase=status.get("phase") or "Pending",
+        node=intern(spec.get("nodeName") or ""),
+        target_node=intern(spec.get("nodeName") or _only_node(spec)),
+        phase=intern(status.get("phase") or "Pending"),
         reason=status.get("reason") or "",
         ready=ready.get("status") == "True",
-        ready_since=stamp(ready.get("lastTransitionTime")),
+        ready_since=min(now, stamp(ready.get("lastTransitionTime"))),
         scheduled=bool(spec.get("nodeName")),
         disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True",
         restarts=sum(each.get("restartCount") or 0 for each in containers),
@@ -174,15 +182,15 @@ def pod(obj: Object) -> PodView:
         host_network=bool(spec.get("hostNetwork")),
         hostname=spec.get("hostname") or "",
         subdomain=spec.get("subdomain") or "",
-        ports=_ports(spec),
+        ports=_shared(_ports(spec)),
         claims=_claims(objects.name(obj), spec),
         own_claims=_own_claims(objects.name(obj), spec),
         deletion_cost=_number(objects.annotations(obj).get(DELETION_COST), 0),
         completion_index=_number(objects.annotations(obj).get(COMPLETION_INDEX), -1),
         index_failures=_number(objects.annotations(obj).get(INDEX_FAILURES), 0),
-        finished_at=max((stamp(how.get("finishedAt")) for _, how in ended if how), default=0.0),
+        finished_at=min(now, max((stamp(how.get("finishedAt")) for _, how in ended if how), default=0.0)),
         exit_codes=tuple((name, how.get("exitCode", 0)) for name, how in ended if how),
-        conditions=tuple((type_, each.get("status", "")) for type_, each in conditions.items()),
+        conditions=_shared(tuple((type_, each.get("status", "")) for type_, each in conditions.items())),
         tolerations=_tolerations(spec),
     )
 
@@ -250,12 +258,20 @@ def _tolerations(spec: Object) -> tuple[Toleration, ...]:
         for each in spec.get("tolerations") or ()
         if each.get("effect") in (None, "", "NoExecute")
     )
-    return _TOLERATIONS.setdefault(found, found) if len(_TOLERATIONS) < SHARED_MOST else found
+    return _shared(found)
 
 
-# Nearly all pods tolerate the same few taints: they share one tuple.
-_TOLERATIONS: dict[tuple[Toleration, ...], tuple[Toleration, ...]] = {}
-SHARED_MOST = 256
+# What pods of one owner have in common they share: labels, ports, tolerations, conditions.
+_SHARED: dict[Any, Any] = {}
+SHARED_MOST = 4096  # values; then sharing begins anew
+
+
+def _shared(value: T, key: Any = None) -> T:
+    """A value equal to this one. ``key`` stands for a value that cannot be hashed."""
+    if len(_SHARED) >= SHARED_MOST:
+        _SHARED.clear()
+    found: T = _SHARED.setdefault(value if key is None else key, value)
+    return found
 
 
 def _number(text: Any, otherwise: int) -> int:

@@ -46,7 +46,8 @@ async def finish(cluster: Scene, name: str, phase: str, **extra: Any) -> None:
 
 
 def of_index(cluster: Scene, index: int) -> list[Object]:
-    return [pod for pod in cluster.pods() if objects.annotations(pod)[INDEX] == str(index)]
+    found = [pod for pod in cluster.pods() if objects.annotations(pod)[INDEX] == str(index)]
+    return sorted(found, key=lambda pod: str(pod["status"]["phase"]))  # Failed before Running
 
 
 async def test_a_job_whose_pod_succeeds_is_complete(autojump_clock: Any) -> None:
@@ -97,6 +98,23 @@ async def test_failures_are_tried_again_after_growing_pauses_up_to_the_limit(aut
         assert conditions(cluster) == {"FailureTarget": reason, "Failed": reason}
         assert status(cluster) == {"ready": 0, "terminating": 0, "failed": 4, "uncountedTerminatedPods": {}}
         assert reason in cluster.events()
+
+
+async def test_a_node_whose_clock_is_ahead_does_not_hold_up_the_next_try(autojump_clock: Any) -> None:
+    async with scene(JobController) as cluster:
+        await cluster.create(kinds.JOB, job())
+        await cluster.settle()
+        ended = {
+            "name": "main",
+            "ready": False,
+            "restartCount": 0,
+            "image": "i",
+            "imageID": "",
+            "state": {"terminated": {"exitCode": 1, "finishedAt": "2038-01-01T00:00:00Z"}},
+        }
+        await finish(cluster, objects.name(cluster.pods()[0]), "Failed", containerStatuses=[ended])
+        await cluster.settle(12)
+        assert len(cluster.pods()) == 2
 
 
 async def test_a_job_that_takes_too_long_fails_and_its_pods_go(autojump_clock: Any) -> None:

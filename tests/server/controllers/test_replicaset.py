@@ -146,3 +146,13 @@ async def test_a_replication_controller_works_like_it(autojump_clock: Any) -> No
         assert len(cluster.pods()) == 2
         assert objects.owners(cluster.pods()[0])[0]["kind"] == "ReplicationController"
         assert "terminatingReplicas" not in cluster.get(kinds.REPLICATION_CONTROLLER, "web")["status"]
+
+
+async def test_a_node_whose_clock_is_ahead_does_not_hold_up_availability(autojump_clock: Any) -> None:
+    async with scene(ReplicaSetController) as cluster:
+        await cluster.create(kinds.REPLICA_SET, replica_set(1, minReadySeconds=20))
+        await cluster.settle()
+        ready = {"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2038-01-01T00:00:00Z"}]}}
+        await cluster.change(kinds.POD, objects.name(cluster.pods()[0]), ready, subresource="status")
+        await cluster.settle(25)
+        assert cluster.get(kinds.REPLICA_SET, "web")["status"]["availableReplicas"] == 1
