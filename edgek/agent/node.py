@@ -159,10 +159,9 @@ class NodeKeeper:
                 return
             except errors.NotFound:
                 self._lease_known = False
-        meta: Object = {"name": name, "namespace": LEASE_NAMESPACE}
-        shown = self.node.get(name)
-        if shown:
-            meta["ownerReferences"] = [{"apiVersion": "v1", "kind": "Node", "name": name, "uid": objects.uid(shown)}]
+        shown = self.node.get(name) or await self._client.get(kinds.NODE, name)
+        owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": objects.uid(shown)}
+        meta: Object = {"name": name, "namespace": LEASE_NAMESPACE, "ownerReferences": [owner]}
         try:
             await self._client.create(kinds.LEASE, {"metadata": meta, "spec": self._lease_spec()}, LEASE_NAMESPACE)
         except errors.AlreadyExists:

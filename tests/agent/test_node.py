@@ -70,6 +70,7 @@ async def test_a_node_registers_itself_and_is_ready(tmp_path: Path, autojump_clo
         lease = here.api.one(kinds.LEASE, "node-1", "kube-node-lease")
         assert lease is not None
         assert lease["spec"]["holderIdentity"] == "node-1"
+        assert lease["metadata"]["ownerReferences"][0]["uid"] == objects.uid(node)
 
 
 async def test_at_rest_only_the_lease_is_written_and_every_five_minutes_the_status(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:

@@ -146,6 +146,22 @@ def overfull(pod: Object, sizes: Mapping[str, int]) -> Verdict | None:
     return None
 
 
+def greedy(pod: Object, writable: Mapping[str, int]) -> Verdict | None:
+    """The verdict on a pod with a container beyond its ephemeral-storage limit. ``writable``: bytes by container, its layer and its logs."""
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        limit = resources.amount(container.get("resources"), "limits", "ephemeral-storage")
+        if limit and writable.get(container["name"], 0) > limit:
+            shown = container["resources"]["limits"]["ephemeral-storage"]
+            text = f'Container {container["name"]} exceeded its local ephemeral storage limit "{shown}". '
+            return Verdict("Evicted", text, grace_s=1.0)
+    return None
+
+
+def has_storage_limit(pod: Object) -> bool:
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return any(resources.amount(c.get("resources"), "limits", "ephemeral-storage") for c in containers)
+
+
 def limited_volumes(pod: Object) -> list[str]:
     """Disk-backed emptyDirs that have a limit; those in memory are limited by the kernel."""
     return [

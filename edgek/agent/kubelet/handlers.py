@@ -21,6 +21,7 @@ REDIRECTS_MOST = 10
 class Answer:
     ok: bool
     text: str = ""
+    warning: bool = False  # it counts as good, but people should hear of it
 
 
 @attrs.frozen
@@ -103,6 +104,8 @@ async def _http(handler: Mapping[str, Any], target: Target) -> Answer:
         if 300 <= code < 400 and location.startswith(f"{scheme}://{host}:{port}/"):
             path = location[len(f"{scheme}://{host}:{port}") :]
             continue
+        if 300 <= code < 400 and location:
+            return Answer(True, f"Probe terminated redirects, Response body: {body}", warning=True)
         if 200 <= code < 400:
             return Answer(True, body)
         return Answer(False, f"HTTP probe failed with statuscode: {code}")

@@ -35,6 +35,7 @@ class Housekeeping:
         now = trio.current_time()
         try:
             await self._watch_pressure(now)
+            await self._watch_layers()
             if now >= self._logs_due:
                 self._logs_due = now + self._kubelet.settings.log_check_s
                 await rotation.check(self._kubelet, self._files)
@@ -78,6 +79,18 @@ class Housekeeping:
             amount = usage.memory_working_set_bytes if shortage.signal.resource == "memory" else usage.writable_bytes
             used[uid] = used.get(uid, 0.0) + amount
         return [Candidate(w.pod, used.get(w.uid, 0.0)) for w in self._kubelet.workers.values() if w.occupies and w.pod is not None and w.seen.alive]
+
+    async def _watch_layers(self) -> None:
+        """Pods that limit what their containers write; where there is none, nobody is asked."""
+        limited = [w for w in self._kubelet.workers.values() if w.pod is not None and w.occupies and eviction.has_storage_limit(w.pod)]
+        if not limited:
+            return
+        layers = {usage.container_id: usage.writable_bytes for usage in await self._kubelet.runtime.usage()}
+        for worker in limited:
+            used = {c.name: layers.get(c.id, 0) + rotation.size(Path(c.log_path)) for c in worker.seen.containers if c.state == "running"}
+            found = eviction.greedy(worker.pod or {}, used)
+            if found:
+                worker.end(found)
 
     async def _watch_volumes(self) -> None:
         for worker in list(self._kubelet.workers.values()):

@@ -64,6 +64,7 @@ class Tally:
 class _Watched:
     scope: trio.CancelScope
     health: Health
+    killing: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # around the probes for which a container is killed
     started: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -118,17 +119,22 @@ class Prober:
             watched.scope.cancel()
 
     def freeze(self, container_id: str) -> None:
-        """The container is being ended: what is known of it stays, and nobody asks it any more."""
+        """The container is being ended: only whether it is ready is still asked."""
         watched = self._watched.get(container_id)
         if watched:
-            watched.scope.cancel()
+            watched.killing.cancel()
 
     async def _probe_all(self, subject: _Subject, probes: Mapping[str, Any]) -> None:
         with subject.watched.scope:
             async with trio.open_nursery() as nursery:
-                for kind, probe in probes.items():
-                    if kind != "startup" or not subject.watched.started.is_set():
-                        nursery.start_soon(self._probe, kind, probe, subject)
+                if "readiness" in probes:
+                    nursery.start_soon(self._probe, "readiness", probes["readiness"], subject)
+                with subject.watched.killing:
+                    async with trio.open_nursery() as killing:
+                        if "startup" in probes and not subject.watched.started.is_set():
+                            killing.start_soon(self._probe, "startup", probes["startup"], subject)
+                        if "liveness" in probes:
+                            killing.start_soon(self._probe, "liveness", probes["liveness"], subject)
 
     async def _probe(self, kind: str, probe: Mapping[str, Any], subject: _Subject) -> None:
         timing = Timing.of(probe)
@@ -155,6 +161,8 @@ class Prober:
         new, watched, path = tally.counted(answer.ok, timing), subject.watched, f"spec.containers{{{subject.member.name}}}"
         if not answer.ok:
             self._recorder.warning(kinds.POD, subject.pod, "Unhealthy", f"{TITLES[kind]} probe failed: {answer.text}", field_path=path)
+        elif answer.warning:
+            self._recorder.warning(kinds.POD, subject.pod, "ProbeWarning", f"{TITLES[kind]} probe warning: {answer.text}", field_path=path)
         health = self._health_after(kind, new, watched.health, timing)
         if health != watched.health:
             log.debug("health changed", pod=objects.key(subject.pod), container=subject.member.name, probe=kind, ok=answer.ok)

@@ -22,7 +22,7 @@ async def check(kubelet: Kubelet, files: Worker | InLine) -> None:
         for container in worker.seen.containers:
             if container.state == "running" and container.log_path:
                 path = Path(container.log_path)
-                if _size(path) > settings.log_max_bytes:
+                if size(path) > settings.log_max_bytes:
                     await _rotate(kubelet, container.id, path, files)
 
 
@@ -64,7 +64,8 @@ def tidy(path: Path, keep: int) -> None:
             old.unlink()
 
 
-def _size(path: Path) -> int:
+def size(path: Path) -> int:
+    """0 for what is not there."""
     try:
         return path.stat().st_size
     except OSError:

@@ -26,6 +26,7 @@ from edgek.model.objects import Object
 PAUSE_FIRST_S = 1.0  # after a step that failed without a reason of its own
 PAUSE_MOST_S = 60.0
 DOUBLINGS_MOST = 6
+TELLING_PAUSE_S = 0.3  # most steps are over sooner, and then nobody has to look in between
 
 
 @attrs.frozen
@@ -61,6 +62,7 @@ class PodWorker:
         self._failures: dict[str, int] = {}
         self._volumes_ready = False
         self._volumes_due: float | None = None
+        self._waits: list[Wait] = []  # of the newest plan
         self._applied: dict[str, Object] = {}  # by container id, the resources it has been given
         self._finishing = False
         self._said: Object = {}  # the newest status, which the API may not show yet
@@ -143,7 +145,7 @@ class PodWorker:
         self._admit()
         around = self._circumstances()
         actions = plan(self._as_said(), self.seen, around)
-        waits = [action for action in actions if isinstance(action, Wait)]
+        waits = self._waits = [action for action in actions if isinstance(action, Wait)]
         todo = [action for action in actions if not isinstance(action, Wait)]
         self._tell(around, waits, finish=any(isinstance(action, Finish) for action in todo), passing=bool(todo))
         resting = self._finishing and not self.gone  # the API has been asked to forget it
@@ -241,18 +243,36 @@ class PodWorker:
 
     async def _act(self, todo: Sequence[Action]) -> bool:
         """Carry out, one after another; True when the pod's life is over."""
+        over = False
         with trio.CancelScope() as self._scope:
-            for action in todo:
-                if isinstance(action, Finish):
-                    self._finish()
-                    continue
-                self._killing = isinstance(action, KillContainers)
-                if not await self._perform(action):
-                    break
-                if isinstance(action, Forget):
-                    return True
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_telling)
+                for action in todo:
+                    self._killing = isinstance(action, KillContainers)
+                    if isinstance(action, Finish):
+                        self._finish()
+                    elif not await self._perform(action):
+                        break
+                    over = isinstance(action, Forget)
+                nursery.cancel_scope.cancel()
         self._scope, self._killing = None, False
-        return False
+        return over
+
+    async def _keep_telling(self) -> None:
+        """What changes while something takes its time is shown all the same: a readiness, the end of one container before the others."""
+        while True:
+            await self._wake.wait()
+            await trio.sleep(TELLING_PAUSE_S)
+            self._wake = trio.Event()
+            if self._finishing or self.gone:
+                continue
+            try:
+                self.seen = await self._tools.observer.look(self.uid)
+            except RuntimeGone:
+                continue
+            self.looked.set()
+            self.looked = trio.Event()
+            self._tell(self._circumstances(), self._waits, finish=False, passing=True)
 
     async def _perform(self, action: Action) -> bool:
         """Whether the rest of the plan still makes sense."""

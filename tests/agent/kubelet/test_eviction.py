@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 import trio.testing
 
 from edgek.agent.kubelet import eviction
@@ -121,3 +122,19 @@ async def test_unused_images_go_when_the_disk_is_short(
         await Housekeeping(here.kubelet, files=InLine()).beat()
         assert [image.tags[0] for image in await here.runtime.images()] == ["example.org/box:1"]
         assert here.phase() == "Running"
+
+
+async def test_a_container_that_writes_too_much_ends_its_pod(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node(tmp_path) as here:
+        monkeypatch.setattr(eviction, "read_levels", lambda *_: {})
+        await here.create(pod(containers=[container(resources={"limits": {"ephemeral-storage": "1Ki"}})]))
+        housekeeping = Housekeeping(here.kubelet, files=InLine())
+        await housekeeping.beat()
+        await here.settle(1)
+        assert here.phase() == "Running"
+        await trio.Path((await here.running()).log_path).write_bytes(b"x" * 1025)
+        await housekeeping.beat()
+        await here.settle(2)
+        assert here.pod()["status"]["message"] == 'Container main exceeded its local ephemeral storage limit "1Ki". '

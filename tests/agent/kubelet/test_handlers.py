@@ -58,6 +58,12 @@ async def test_a_redirect_on_the_same_host_is_followed() -> None:
         assert asked[1].startswith(b"GET /there ")
 
 
+async def test_a_redirect_to_another_host_is_good_and_told() -> None:
+    async with server(b"HTTP/1.1 302 Found\r\nLocation: http://other.example/\r\n\r\n") as (port, asked):
+        answer = await ask({"httpGet": {"port": port}}, target(), RUNTIME, 5)
+    assert (answer.ok, answer.warning, len(asked)) == (True, True, 1)
+
+
 async def test_nonsense_is_a_failure() -> None:
     async with server(b"SSH-2.0-OpenSSH\r\n\r\n") as (port, _):
         answer = await ask({"httpGet": {"port": port}}, target(), RUNTIME, 5)

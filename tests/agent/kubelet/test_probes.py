@@ -93,15 +93,20 @@ async def test_a_probe_that_hangs_has_failed(tmp_path: Path, autojump_clock: tri
         assert any("timed out" in message for _, message in here.events())
 
 
-async def test_a_deleted_pod_is_not_asked_any_more(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+async def test_of_a_pod_that_ends_only_its_readiness_is_asked(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with node(tmp_path) as here:
         switch = Switch(here, on=True)
-        await here.create(pod(containers=[container("main", "stubborn", livenessProbe=probe())]))
+        alive = {"exec": {"command": ["echo"]}, "periodSeconds": 5, "failureThreshold": 1}
+        await here.create(pod(containers=[container("main", "stubborn", readinessProbe=probe(), livenessProbe=alive)]))
         await here.settle(10)
+        assert here.condition("Ready")["status"] == "True"
         await here.delete(grace_s=60)
-        asked = switch.asked
+        switch.on = False
+        del here.runtime.programs["echo"]  # the liveness probe would fail now
         await here.settle(30)
-        assert switch.asked == asked
+        assert here.condition("Ready")["status"] == "False"
+        assert not any("Liveness" in message for _, message in here.events())
+        assert (await here.running()).name == "main"  # it has its grace period
 
 
 @pytest.mark.parametrize(
