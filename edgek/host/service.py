@@ -26,10 +26,11 @@ async def run(services: Sequence[Service], *, task_status: trio.TaskStatus[None]
         await trio.sleep_forever()
     first, rest = services[0], services[1:]
     async with trio.open_nursery() as nursery:
-        # The first service runs below a shield that falls when the rest is gone: whatever leans on it stops before it does.
-        scope = trio.CancelScope(shield=True)
+        # The first service runs below a shield that falls when the rest is gone: whatever leans on it stops before it does. Nothing does before it
+        # has started, and ``start`` waits for a shielded child for ever when it is cancelled meanwhile: until then there is no shield.
+        scope = trio.CancelScope()
 
-        async def shielded(*, task_status: trio.TaskStatus[None]) -> None:
+        async def first_one(*, task_status: trio.TaskStatus[None]) -> None:
             with scope:
                 try:
                     await first.run(task_status=task_status)
@@ -40,7 +41,8 @@ async def run(services: Sequence[Service], *, task_status: trio.TaskStatus[None]
 
         try:
             began = trio.current_time()
-            await nursery.start(shielded)
+            await nursery.start(first_one)
+            scope.shield = True
             log.debug("service ready", service=first.name, seconds=round(trio.current_time() - began, 3))
             await run(rest, task_status=task_status)
         finally:

@@ -57,3 +57,20 @@ async def test_a_service_that_cannot_start_ends_those_before_it(autojump_clock):
     with pytest.RaisesGroup(OSError, flatten_subgroups=True):
         await service.run([store.service, Service("api", broken)])
     assert story == ["store starts", "store stops"]
+
+
+async def test_a_stop_while_a_service_starts_does_not_wait_for_ever(autojump_clock):
+    story: list[str] = []
+
+    async def slow(*, task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)  # as long as a thread or a program takes that cannot be cut short
+        task_status.started()
+        await trio.sleep_forever()
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service.run, [Part("store", story).service, Service("slow", slow)])
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+    assert story == ["store starts", "store stops"]
