@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from edgek.host import wallclock
 from edgek.model import errors, objects, schema
@@ -152,7 +153,7 @@ class Writer:
             free = _names_no_revision(call, new, old)
             try:
                 return await self._replace(call, record, old, new, chosen)
-            except errors.Conflict:
+            except _Raced:
                 if not free or attempt == RETRIES:
                     raise responses.conflict(call.kind, call.name) from None
         raise AssertionError("unreachable")
@@ -171,7 +172,8 @@ class Writer:
             return record
         if _is_over(kind, new, old):
             if not chosen.dry_run:
-                await self.remove(kind, record, old)
+                with _race():
+                    await self.remove(kind, record, old)
             return new
         await quota.charge(self.store, review)
         if not call.subresource:
@@ -180,7 +182,8 @@ class Writer:
             if chosen.dry_run:
                 resource.release(new, old, self._allocators)
                 return new
-            written = await self.store.backend.update(record.key, self.store.draft(kind, new), expected=record.revision)
+            with _race():
+                written = await self.store.backend.update(record.key, self.store.draft(kind, new), expected=record.revision)
         except BaseException:
             resource.release(new, old, self._allocators)
             raise
@@ -213,6 +216,19 @@ class Writer:
         gone = await self.store.backend.delete(record.key, self.store.draft(kind, copied(last)), expected=record.revision)
         resources.of(kind).release(last, None, self._allocators)
         return self.store.load(kind, gone)
+
+
+class _Raced(Exception):
+    """Somebody else wrote since we read."""
+
+
+@contextmanager
+def _race() -> Iterator[None]:
+    """Around a write to the store: its conflicts are worth a retry, those that a rule raises are not."""
+    try:
+        yield
+    except errors.Conflict:
+        raise _Raced from None
 
 
 def _check_uid(call: Call, meta: Object, before: Object) -> None:
