@@ -168,8 +168,8 @@ def forbidden(kind: Kind, name: str, why: str) -> errors.Forbidden:
 
 
 def invalid(group: str, kind: str, name: str, causes: Sequence[errors.Cause]) -> errors.Invalid:
-    """``Pod "x" is invalid: spec.a: Required value``; several problems stand in brackets."""
-    texts = [f"{cause.field}: {cause.message}" for cause in causes]
+    """``Pod "x" is invalid: spec.a: Required value``; several problems stand in brackets, each once."""
+    texts = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
     said = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     qualified = f"{kind}.{group}" if group else kind
     return errors.Invalid(f'{qualified} "{name}" is invalid: {said}', name=name, group=group, kind=kind, causes=causes)

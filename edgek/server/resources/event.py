@@ -1,6 +1,6 @@
 """Events, which are the same objects in two groups: core/v1, where they began, and events.k8s.io/v1, which is stricter and has other names.
 
-They are stored in the shape of core/v1; ``to_core`` and ``from_core`` are the way between.
+They are stored in the names of core/v1; ``api/conversion.py`` is the way between, and what is said here is said of either.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgek.model import kinds, objects
-from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 from edgek.server.resources.base import Resource
 from edgek.server.resources.validation import names
@@ -18,32 +17,13 @@ from edgek.server.resources.validation.fields import Errors, FieldError, Path
 MOST_NAME = 128
 MOST_NOTE_BYTES = 1024
 
-# events.k8s.io/v1 → core/v1
-_RENAMED = {
-    "regarding": "involvedObject",
-    "note": "message",
-    "reportingController": "reportingComponent",
-    "deprecatedSource": "source",
-    "deprecatedFirstTimestamp": "firstTimestamp",
-    "deprecatedLastTimestamp": "lastTimestamp",
-    "deprecatedCount": "count",
-}
 _ABOUT = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 _FIXED = ("regarding", "related", "reportingController", "reportingInstance", "action", "reason", "type", "eventTime")
 
 
-def to_core(event: Object) -> Object:
-    """An events.k8s.io/v1 event in the names of core/v1."""
-    return _renamed(event, _RENAMED, kinds.EVENT)
-
-
-def from_core(event: Object) -> Object:
-    """A core/v1 event in the names of events.k8s.io/v1."""
-    return _renamed(event, {new: old for old, new in _RENAMED.items()}, kinds.EVENT_V1)
-
-
-def _renamed(event: Object, table: Mapping[str, str], kind: Kind) -> Object:
-    return {table.get(name, name): value for name, value in event.items()} | {"apiVersion": kind.api_version, "kind": kind.name}
+def _said(event: Object, *members: str) -> Any:
+    """A member by either group's name for it."""
+    return next((event[member] for member in members if event.get(member)), None)
 
 
 class Event(Resource):
@@ -54,11 +34,9 @@ class Event(Resource):
     def validate(self, obj: Object) -> Sequence[FieldError]:
         errors = Errors()
         _check_namespace(errors, obj)
-        if self.kind is kinds.EVENT_V1:
+        # A core event with an eventTime was made for the newer API and keeps its rules.
+        if self.kind is kinds.EVENT_V1 or obj.get("eventTime"):
             _check_new(errors, obj)
-        elif obj.get("eventTime"):
-            # A core event with an eventTime was made for the newer API and keeps its rules.
-            _check_new(errors, from_core(obj))
         return errors.found
 
     def validate_update(self, obj: Object, old: Object, subresource: str) -> Sequence[FieldError]:
@@ -70,15 +48,15 @@ class Event(Resource):
 
     def fields(self, obj: Object) -> Mapping[str, str]:
         """Both groups' names for them: what one stores the other may select."""
-        core = obj if self.kind is kinds.EVENT else to_core(obj)
-        about, reporter = core.get("involvedObject") or {}, core.get("reportingComponent") or ""
+        about, reporter = _said(obj, "involvedObject", "regarding") or {}, _said(obj, "reportingComponent", "reportingController") or ""
+        source = _said(obj, "source", "deprecatedSource") or {}
         shown = {name: str(about.get(name) or "") for name in _ABOUT}
         return {
             **{f"involvedObject.{name}": value for name, value in shown.items()},
             **{f"regarding.{name}": value for name, value in shown.items()},
-            "reason": core.get("reason") or "",
-            "type": core.get("type") or "",
-            "source": (core.get("source") or {}).get("component") or reporter,
+            "reason": obj.get("reason") or "",
+            "type": obj.get("type") or "",
+            "source": source.get("component") or reporter,
             "reportingComponent": reporter,
             "reportingController": reporter,
         }
@@ -86,7 +64,7 @@ class Event(Resource):
 
 def _check_namespace(errors: Errors, event: Object) -> None:
     """An event lives beside what it is about; one about a cluster-wide object lives in ``default``."""
-    about: Mapping[str, Any] = event.get("involvedObject") or event.get("regarding") or {}
+    about: Mapping[str, Any] = _said(event, "involvedObject", "regarding") or {}
     namespace, wanted = objects.namespace(event), about.get("namespace") or ""
     if (wanted and namespace != wanted) or (not wanted and namespace not in ("default", "kube-system")):
         errors.invalid(Path("involvedObject.namespace"), wanted, "does not match event.namespace")
@@ -95,7 +73,7 @@ def _check_namespace(errors: Errors, event: Object) -> None:
 def _check_new(errors: Errors, event: Object) -> None:
     if not event.get("eventTime"):
         errors.required(Path("eventTime"))
-    _check_controller(errors, event.get("reportingController") or "")
+    _check_controller(errors, _said(event, "reportingController", "reportingComponent") or "")
     instance = event.get("reportingInstance") or ""
     if not instance:
         errors.required(Path("reportingInstance"))
@@ -107,7 +85,7 @@ def _check_new(errors: Errors, event: Object) -> None:
             errors.required(Path(member))
         if len(value) > MOST_NAME:
             errors.invalid(Path(member), "", f"can have at most {MOST_NAME} characters")
-    if len((event.get("note") or "").encode()) > MOST_NOTE_BYTES:
+    if len((_said(event, "note", "message") or "").encode()) > MOST_NOTE_BYTES:
         errors.invalid(Path("message"), "", f"can have at most {MOST_NOTE_BYTES} characters")
     _check_series(errors, event)
     if (event.get("type") or "") not in ("Normal", "Warning"):
