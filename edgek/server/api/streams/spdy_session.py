@@ -38,7 +38,7 @@ class SpdyStream:
         self._taken = trio.Event()
         self._heard_all = False
         self._said_all = False
-        self._broken = False
+        self._broken = trio.Event()
 
     # What the session tells.
 
@@ -49,13 +49,14 @@ class SpdyStream:
             self._size += len(payload)
         self._heard_all = self._heard_all or fin
         self._arrived.set()
-        while self._size > UNREAD_BYTES and not self._broken:
+        while self._size > UNREAD_BYTES and not self._broken.is_set():
             self._taken = trio.Event()
             await self._taken.wait()
 
     def broke(self) -> None:
         """Reset by the client, or the connection ended."""
-        self._broken = self._heard_all = True
+        self._heard_all = True
+        self._broken.set()
         self._arrived.set()
         self._taken.set()
 
@@ -63,13 +64,17 @@ class SpdyStream:
 
     @property
     def is_over(self) -> bool:
-        return self._broken or (self._heard_all and self._said_all)
+        return self._broken.is_set() or (self._heard_all and self._said_all)
+
+    async def wait_broken(self) -> None:
+        """Until the client resets the stream, or is gone."""
+        await self._broken.wait()
 
     async def receive_some(self) -> bytes:
         """Empty at the end. Raises Cut when the stream was reset, or the connection broke."""
         await trio.lowlevel.checkpoint()
         while not self._unread:
-            if self._broken:
+            if self._broken.is_set():
                 raise Cut
             if self._heard_all:
                 return b""
@@ -83,23 +88,21 @@ class SpdyStream:
     async def send_all(self, payload: bytes) -> None:
         """Raises Cut."""
         for at in range(0, len(payload), spdy.DATA_BYTES):
-            if self._broken or self._said_all:
+            if self._broken.is_set() or self._said_all:
                 raise Cut
             await self._session.send(Data(self.number, payload[at : at + spdy.DATA_BYTES]))
 
     async def send_eof(self) -> None:
         """No more comes from us. May be called twice. Raises Cut."""
-        if not self._said_all and not self._broken:
+        if not self._said_all and not self._broken.is_set():
             self._said_all = True
             await self._session.send(Data(self.number, b"", fin=True))
         self._session.forget_if_over(self)
 
-    async def reset(self, status: int = spdy.CANCEL) -> None:
-        """Neither side says more. May be called twice."""
-        if not self.is_over:
-            self.broke()
-            self._session.forget_if_over(self)
-            await self._session.send(Reset(self.number, status))
+    def drop(self) -> None:
+        """What still comes for it is thrown away. May be called twice."""
+        self.broke()
+        self._session.forget_if_over(self)
 
 
 class SpdySession:

@@ -144,6 +144,33 @@ class WebSocket:
                 pass
 
 
+class Tunnel(trio.abc.Stream):
+    """A stream of bytes inside of a WebSocket. What the other side sends is one stream, however it cuts it."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Raises BrokenResourceError."""
+        try:
+            await self._socket.send(bytes(data))
+        except Cut:
+            raise trio.BrokenResourceError("the WebSocket is closed") from None
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """A message that says nothing is not the end."""
+        while True:
+            message = await self._socket.receive()
+            if message != b"":
+                return message or b""
+
+    async def aclose(self) -> None:
+        await self._socket.close()
+
+
 def _bytes(payload: object) -> bytes:
     """wsproto gives a frame's payload as text, bytes or a bytearray."""
     return payload.encode() if isinstance(payload, str) else bytes(payload) if isinstance(payload, (bytes, bytearray)) else b""
