@@ -99,8 +99,9 @@ class Secret(Resource):
         return {"type": obj.get("type") or ""}
 
 
-def _decoded_size(value: str) -> int:
-    """Bytes behind base64, without decoding it."""
+def _decoded_size(value: str | None) -> int:
+    """Bytes behind base64, without decoding it. Null is no bytes."""
+    value = value or ""
     return len(value) * 3 // 4 - value[-2:].count("=")
 
 
@@ -134,7 +135,7 @@ def _check_type(errors: Errors, secret: Object, contents: Mapping[str, str]) -> 
 def _check_json(errors: Errors, contents: Mapping[str, str], key: str) -> None:
     if key not in contents:
         return
-    text = base64.b64decode(contents[key])
+    text = base64.b64decode(contents[key] or "")
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:
