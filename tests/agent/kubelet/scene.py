@@ -81,6 +81,10 @@ class Node:
         """The kubelet's process is killed; containers go on."""
         self._life.cancel()
 
+    def revive(self) -> None:
+        """``live`` may be run again, with another kubelet."""
+        self._life = trio.CancelScope()
+
     async def settle(self, seconds: float = 1.0) -> None:
         """``seconds`` pass, and everybody does what there is to do."""
         await trio.testing.wait_all_tasks_blocked()
