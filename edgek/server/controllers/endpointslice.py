@@ -75,13 +75,25 @@ class EndpointSliceController:
     def _endpoint(self, view: ServiceView, backend: Backend) -> slices.Endpoint:
         pod = backend.pod
         ready = view.publishes_unready or (pod.ready and not pod.deleting)
-        optional = {"hostname": servicepods.hostname(view, pod), "nodeName": pod.node, "zone": self._zones.get(pod.node)}
+        zone = self._zones.get(pod.node)
+        hints = _hints(view, pod.node, zone) if ready else None
+        optional = {"hostname": servicepods.hostname(view, pod), "nodeName": pod.node, "zone": zone, "hints": hints}
         return {
             "addresses": [backend.address],
             "conditions": {"ready": ready, "serving": pod.ready, "terminating": pod.deleting},
             "targetRef": {"kind": "Pod", "namespace": pod.namespace, "name": pod.name, "uid": pod.uid},
             **{key: value for key, value in optional.items() if value},
         }
+
+
+def _hints(view: ServiceView, node: str, zone: str | None) -> dict[str, Any]:
+    """Which clients should use this endpoint, for a Service that prefers near ones."""
+    hints: dict[str, Any] = {}
+    if view.distribution in ("PreferClose", "PreferSameZone", "PreferSameNode") and zone:
+        hints["forZones"] = [{"name": zone}]
+    if view.distribution == "PreferSameNode" and node:
+        hints["forNodes"] = [{"name": node}]
+    return hints
 
 
 def _frame(view: ServiceView, family: str) -> slices.Frame:

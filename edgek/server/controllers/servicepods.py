@@ -36,6 +36,7 @@ class ServiceView:
     ports: tuple[ServicePort, ...]
     publishes_unready: bool
     families: tuple[str, ...]
+    distribution: str  # trafficDistribution
 
     @property
     def key(self) -> str:
@@ -67,6 +68,7 @@ def service(obj: Object) -> ServiceView:
         ports=tuple(_port(each) for each in spec.get("ports") or ()),
         publishes_unready=bool(spec.get("publishNotReadyAddresses")),
         families=tuple(spec.get("ipFamilies") or ("IPv4",)),
+        distribution=spec.get("trafficDistribution") or "",
     )
 
 

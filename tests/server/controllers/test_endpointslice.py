@@ -129,3 +129,15 @@ async def test_slices_go_with_their_service(autojump_clock: Any) -> None:
         await cluster.client.delete(kinds.SERVICE, "web", "default")
         await cluster.settle()
         assert slices(cluster) == []
+
+
+async def test_a_service_that_prefers_near_endpoints_says_for_whom_each_is(autojump_clock: Any) -> None:
+    async with scene(EndpointSliceController) as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "node-1", "labels": {"topology.kubernetes.io/zone": "attic"}}})
+        await cluster.create(kinds.SERVICE, service(trafficDistribution="PreferSameNode"))
+        await pod(cluster, "one")
+        await cluster.settle()
+        assert targets(cluster)["one"]["hints"] == {"forZones": [{"name": "attic"}], "forNodes": [{"name": "node-1"}]}
+        await cluster.change(kinds.SERVICE, "web", {"spec": {"trafficDistribution": "PreferSameZone"}})
+        await cluster.settle()
+        assert targets(cluster)["one"]["hints"] == {"forZones": [{"name": "attic"}]}
