@@ -17,6 +17,8 @@ from edgek.host.message import Message, Values
 
 BIGGEST_MESSAGE_BYTES = 16 << 20  # what CRI servers send at most
 RECONNECT_MS = 100  # gRPC's own back-off starts at a second: too long to wait for a restarted containerd
+# How long the other side may take to greet us. gRPC's name for it is misleading: its least back-off bounds each attempt to connect, and nothing else.
+CONNECT_MS = 20_000
 STREAM_BUFFER = 4096  # messages. A reader this far behind is cut off and must look at everything again.
 
 Metadata = Sequence[tuple[str, str]]
@@ -63,7 +65,7 @@ class Channel:
             [
                 ("grpc.max_receive_message_length", BIGGEST_MESSAGE_BYTES),
                 ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS),
-                ("grpc.min_reconnect_backoff_ms", RECONNECT_MS),
+                ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
                 ("grpc.max_reconnect_backoff_ms", RECONNECT_MS),
                 ("grpc.enable_http_proxy", 0),
                 ("SingleThreadedUnaryStream", 1),  # one thread fewer for each stream

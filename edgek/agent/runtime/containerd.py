@@ -17,9 +17,9 @@ from pathlib import Path
 import attrs
 import trio
 
-from edgek.agent.runtime import containerd_config, pause
+from edgek.agent.runtime import containerd_config, pause, shims
 from edgek.agent.runtime.cri import CriRuntime
-from edgek.agent.runtime.runtime import RuntimeGone
+from edgek.agent.runtime.runtime import RuntimeFailure, RuntimeGone
 from edgek.host import files, log, process, watch
 from edgek.model.errors import EdgekError
 
@@ -29,6 +29,7 @@ BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # before the next start, by f
 HEALTHY_S = 60.0  # a containerd that lived this long starts the row anew
 LOG_BYTES = 8 << 20  # of containerd.log; one former file is kept beside it
 VERSION_TIMEOUT_S = 20.0
+PREPARE_AGAIN_S = 0.5  # while containerd is away
 
 
 class CannotRun(EdgekError):
@@ -55,6 +56,10 @@ class Child:
         return self.run_dir / "containerd.pid"
 
     @property
+    def bundles(self) -> Path:
+        return self.config.state / shims.BUNDLES
+
+    @property
     def log_file(self) -> Path:
         return self.folder / "containerd.log"
 
@@ -70,17 +75,23 @@ async def run(child: Child, *, task_status: trio.TaskStatus[None] = trio.TASK_ST
     version = await installed_version(child)
     config = containerd_config.render(child.config, version)
     alive = await _adopt(child, config) or await _start(child, config)
-    await _prepare(child)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_bound_log, child.log_file)
+        nursery.start_soon(_keep_alive, child, config, alive)
+        await _prepare(child)
+        await _tidy(child)
         task_status.started()
-        failures, began = 0, trio.current_time()
-        while True:
-            await _end(alive)
-            failures = failures + 1 if trio.current_time() - began < HEALTHY_S else 0
-            log.error("containerd ended, starting it again", pid=alive.pid, log=child.log_file)
-            alive = await _start_again(child, config, failures)
-            began = trio.current_time()
+
+
+async def _keep_alive(child: Child, config: str, alive: _Alive) -> None:
+    failures, began = 0, trio.current_time()
+    while True:
+        await _end(alive)
+        failures = failures + 1 if trio.current_time() - began < HEALTHY_S else 0
+        log.error("containerd ended, starting it again", pid=alive.pid, log=child.log_file)
+        alive = await _start_again(child, config, failures)
+        began = trio.current_time()
+        await _tidy(child)
 
 
 async def stop(child: Child) -> None:
@@ -165,14 +176,36 @@ async def _start_again(child: Child, config: str, failures: int) -> _Alive:
 
 
 async def _prepare(child: Child) -> None:
-    """The pause image, once per machine."""
+    """The pause image, once per machine; from the start again when containerd ends meanwhile."""
     runtime = CriRuntime(child.config.socket, child.run_dir)
     try:
-        if await runtime.image(child.config.pause_image) is None:
-            archive = trio.Path(child.folder / "pause.tar")
-            await archive.write_bytes(pause.archive(os.uname().machine))
-            await runtime.import_images(archive)
-            await archive.unlink()
+        while True:
+            try:
+                return await _import_pause_image(child, runtime)
+            except RuntimeGone:
+                await trio.sleep(PREPARE_AGAIN_S)
+    finally:
+        runtime.close()
+
+
+async def _import_pause_image(child: Child, runtime: CriRuntime) -> None:
+    if await runtime.image(child.config.pause_image) is None:
+        archive = trio.Path(child.folder / "pause.tar")
+        await archive.write_bytes(pause.archive(os.uname().machine))
+        await runtime.import_images(archive)
+        await archive.unlink()
+
+
+async def _tidy(child: Child) -> None:
+    """What the containerd before this one left half done."""
+    runtime = CriRuntime(child.config.socket, child.run_dir)
+    try:
+        alive = _running(child)
+        if alive is not None:
+            os.close(alive.descriptor)
+            await shims.end_strays(runtime, child.config.socket, shims.start_ticks(Path(f"/proc/{alive.pid}")))
+    except (RuntimeFailure, FileNotFoundError, ProcessLookupError):
+        return  # it ended as well: whoever starts it again tidies up
     finally:
         runtime.close()
 

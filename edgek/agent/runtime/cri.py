@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from edgek.agent.runtime import attach, cri_values, events, exec_process, images_import
+from edgek.agent.runtime import attach, cri_values, events, exec_process, images_import, shims
 from edgek.agent.runtime import messages_cri as cri
 from edgek.agent.runtime.messages_containerd import NAMESPACE
 from edgek.agent.runtime.registries import Registries
@@ -49,12 +49,17 @@ _INVALID_NAME = ("invalid reference format", "could not parse reference", "faile
 
 
 class CriRuntime:
-    """FIFOs of execs live below ``run_dir``; ``registries`` gives the operator's credentials, asked at each pull."""
+    """FIFOs of execs live below ``run_dir``; ``registries`` gives the operator's credentials, asked at each pull.
 
-    def __init__(self, socket: Path, run_dir: Path, registries: Callable[[], Registries] = Registries) -> None:
+    ``bundles`` is where a containerd of ours keeps the folders of its tasks.
+    """
+
+    def __init__(self, socket: Path, run_dir: Path, registries: Callable[[], Registries] = Registries, *, bundles: Path | None = None) -> None:
         self._channel = Channel(f"unix://{socket}", NAMESPACE)
         self._fifos = run_dir / "exec"
         self._registries = registries
+        self._socket = socket
+        self._bundles = bundles
 
     def close(self) -> None:
         self._channel.close()
@@ -103,6 +108,8 @@ class CriRuntime:
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         await self._gone_is_fine(cri.REMOVE_SANDBOX, {"pod_sandbox_id": sandbox_id}, "KillPodSandboxError", CALL_TIMEOUT_S)
+        if self._bundles is not None and (self._bundles / sandbox_id).exists():
+            shims.end_of(self._socket, sandbox_id)
 
     async def sandboxes(self, *, uid: str = "") -> Sequence[SandboxStatus]:
         answer = await self._call(cri.LIST_SANDBOXES, {})

@@ -10,26 +10,35 @@ from pathlib import Path
 import orjson
 import trio
 
-from edgek.agent.runtime.runtime import Runtime, RuntimeFailure
+from edgek.agent.runtime.runtime import Runtime, RuntimeFailure, RuntimeGone
 from edgek.host import files, log, watch
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd")
 MEMORY = ".imported.json"
+AGAIN_S = 1.0  # while containerd is away
 
 
 async def run(runtime: Runtime, folder: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Started means: what lay there is imported, or was refused with a line in the log."""
     await trio.Path(folder).mkdir(parents=True, exist_ok=True)
     with watch.folder(folder) as changes:
-        await import_new(runtime, folder)
+        await _import_once_there(runtime, folder)
         task_status.started()
         async for change in changes:
             if change.missed or is_archive(change.name):
-                await import_new(runtime, folder)
+                await _import_once_there(runtime, folder)
+
+
+async def _import_once_there(runtime: Runtime, folder: Path) -> None:
+    while True:
+        try:
+            return await import_new(runtime, folder)
+        except RuntimeGone:  # it is started again by whoever supervises it, who also says so
+            await trio.sleep(AGAIN_S)
 
 
 async def import_new(runtime: Runtime, folder: Path) -> None:
-    """Archives that are new, or changed, or whose images have been removed."""
+    """Archives that are new, or changed, or whose images have been removed. Raises RuntimeGone."""
     remembered = _remembered(folder)
     present = {tag for image in await runtime.images() for tag in image.tags}
     changed = False
@@ -40,6 +49,8 @@ async def import_new(runtime: Runtime, folder: Path) -> None:
             continue
         try:
             references = await runtime.import_images(trio.Path(archive))
+        except RuntimeGone:
+            raise
         except RuntimeFailure as error:
             log.error("image archive not imported", file=archive, why=error)
             continue

@@ -25,12 +25,13 @@ async def run(config: Config, cni_socket: Path, *, task_status: trio.TaskStatus[
     shutil.rmtree(config.run_dir / "exec", ignore_errors=True)  # pipes of execs whose callers died with us
     source = registries.Source(config.private_registry, certs_dir(config))
     async with trio.open_nursery() as nursery:
-        runtime = CriRuntime(config.runtime_socket, config.run_dir, source)
+        child = None if config.container_runtime_endpoint else child_of(config, cni_socket)
+        runtime = CriRuntime(config.runtime_socket, config.run_dir, source, bundles=child.bundles if child else None)
         try:
-            if config.container_runtime_endpoint:
+            if child is None:
                 await _wait_for_outside(config, runtime)
             else:
-                await nursery.start(partial(containerd.run, child_of(config, cni_socket)))
+                await nursery.start(partial(containerd.run, child))
             await nursery.start(partial(images_folder.run, runtime, config.images_dir))
             task_status.started(runtime)
             await trio.sleep_forever()

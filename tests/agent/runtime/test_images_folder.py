@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from edgek.agent.runtime import images_folder
-from edgek.agent.runtime.runtime import RuntimeFailure
+from edgek.agent.runtime.runtime import RuntimeFailure, RuntimeGone
 from tests.fakes import images
 from tests.fakes.runtime import FakeRuntime, open_runtime
 
@@ -61,3 +62,15 @@ async def test_a_broken_archive_is_said_and_the_next_is_imported(tmp_path: Path,
         assert await runtime.image("example.org/b:1") is not None
         await images_folder.import_new(runtime, tmp_path)
         assert await runtime.image("example.org/a:1") is not None
+
+
+async def test_a_runtime_that_goes_away_meanwhile_gets_them_when_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images_folder, "AGAIN_S", 0)
+    lay(tmp_path, "app.tar", "example.org/app:1")
+    with trio.fail_after(5):
+        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+            runtime.failures["import_images"] = [RuntimeGone("killed")]
+            runtime.failures["images"] = [RuntimeGone("killed")]
+            await nursery.start(images_folder.run, runtime, tmp_path)
+            assert await runtime.image("example.org/app:1") is not None
+            nursery.cancel_scope.cancel()
