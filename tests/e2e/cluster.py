@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -103,8 +104,30 @@ class Cluster:
         self.process = None
 
     def kill_containerd(self) -> None:
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
-            os.kill(int((self.run_dir / "containerd.pid").read_text().split()[0]), signal.SIGKILL)
+        with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
+            _kill(int((self.run_dir / "containerd.pid").read_text().split()[0]))
+
+    def power_cut(self) -> None:
+        """All processes end at once, and the kernel forgets what it held for them: only the disk keeps what it has."""
+        if self.process is not None:
+            self.kill()
+        for pid in self.shims():
+            _kill(int(pid))
+        self.kill_containerd()
+        for _ in range(50):
+            left = {pid for group in self.cgroups() for pid in (Path(group) / "cgroup.procs").read_text().split()}
+            if not left:
+                break
+            for pid in left:
+                _kill(int(pid))
+            time.sleep(0.1)
+        for mount in sorted(self.mounts(), reverse=True):
+            sh(f"umount -l {mount}")
+        for group in sorted(self.cgroups(), reverse=True):
+            Path(group).rmdir()
+        shutil.rmtree(self.run_dir)  # a tmpfs, on a real machine
+        sh(f"ip netns del {self.name}; ip link del {self.name} 2>/dev/null || true")
+        self._connect()
 
     def remove(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -182,17 +205,11 @@ class Cluster:
 
     def traces(self) -> dict[str, set[str]]:
         """Everything of pods that the machine holds for this node."""
-        mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
         links = sh(f"ip -n {self.name} -o link").splitlines()
         rules = sh(f"nsenter --net=/run/netns/{self.name} nft list ruleset").splitlines()
         return {
-            "mounts": {mount for mount in mounts if mount.startswith(str(self.folder))},
-            "cgroups": {
-                str(path)
-                for top in Path("/sys/fs/cgroup").glob(f"*/{str(self.data).strip('/').replace('/', '-')}/kubepods")
-                for path in top.rglob("pod*")
-                if path.is_dir()
-            },
+            "mounts": self.mounts(),
+            "cgroups": {path for path in self.cgroups() if "/pod" in path.rpartition("kubepods")[2]},
             "links": {line.split(":")[1].strip().split("@")[0] for line in links},
             "rules": {line.strip() for line in rules},
             "addresses": set(sh(f"ip -n {self.name} -o addr").splitlines()),
@@ -200,6 +217,35 @@ class Cluster:
             "pods": {path.name for path in (self.data / "agent" / "kubelet" / "pods").glob("*")},
             "networks": {path.name for path in (self.run_dir / "cni").glob("*")},
         }
+
+    def mounts(self) -> set[str]:
+        points = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+        return {point for point in points if point.startswith(f"{self.folder}/")}
+
+    def cgroups(self) -> set[str]:
+        """In every hierarchy (v1), or in the one there is (v2)."""
+        name = str(self.data).strip("/").replace("/", "-")
+        tops = [top for pattern in (f"*/{name}", name) for top in Path("/sys/fs/cgroup").glob(f"{pattern}/kubepods")]
+        return {str(path) for top in tops for path in (top, *top.rglob("*")) if path.is_dir()}
+
+    def shims(self) -> set[str]:
+        """The processes that hold this node's containers."""
+        found = set()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                if b"containerd-shim" in words[0] and str(self.run_dir / "containerd.sock").encode() in words:
+                    found.add(folder.name)
+        return found
+
+    def ctr(self, *arguments: str) -> str:
+        """containerd's own word for what it holds."""
+        return sh(shlex.join(["ctr", "-a", str(self.run_dir / "containerd.sock"), "-n", "k8s.io", *arguments]))
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def sh(line: str) -> str:

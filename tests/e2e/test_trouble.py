@@ -1,0 +1,170 @@
+"""kill -9 at random moments under churn, and a power cut: the cluster settles, nothing healthy is touched, nothing acknowledged is lost.
+
+``EDGEK_TROUBLE_ROUNDS`` and ``EDGEK_TROUBLE_SEED`` make it longer, or another one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+
+import attrs
+import pytest
+
+from tests.e2e.churn import IMAGES, Ledger, Workloads, deployment
+from tests.e2e.cluster import SETTLE_S, Cluster
+from tests.e2e.direct import PODS, Direct, Unanswered
+
+pytestmark = pytest.mark.node
+
+ROUNDS = int(os.environ.get("EDGEK_TROUBLE_ROUNDS", "50"))
+SEED = int(os.environ.get("EDGEK_TROUBLE_SEED", "1"))
+STEADY = "app=steady"
+
+
+@attrs.frozen
+class Round:
+    """Who is killed, and when: seconds after the churn began, and after a start that is itself interrupted (None: it is left in peace)."""
+
+    edgek: bool
+    containerd: bool
+    after_s: float
+    changes: int
+    again_after_s: float | None
+
+
+def plan(seed: int, rounds: int) -> list[Round]:
+    chance = random.Random(seed)
+    found = []
+    for _ in range(rounds):
+        edgek, containerd = chance.choice([(True, False), (True, False), (False, True), (True, True)])
+        again = chance.uniform(0, 2.0) if edgek and chance.random() < 0.2 else None
+        found.append(Round(edgek, containerd, chance.uniform(0, 1.5), chance.randint(1, 3), again))
+    return found
+
+
+class Asking:
+    """Somebody who keeps asking a Service from outside, a new connection each time; ``failures`` are what went wrong."""
+
+    def __init__(self, address: str) -> None:
+        self.failures: list[str] = []
+        self.answers = 0
+        self._address = address
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Asking:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        import http.client
+
+        while not self._enough.wait(0.1):
+            connection = http.client.HTTPConnection(self._address, timeout=5)
+            try:
+                connection.request("GET", "/")
+                connection.getresponse().read()
+                self.answers += 1
+            except OSError as exc:
+                self.failures.append(f"{time.strftime('%T')} {exc!r}")
+            finally:
+                connection.close()
+
+
+@pytest.fixture
+def direct(cluster: Cluster) -> Direct:
+    return Direct(cluster)
+
+
+def containers(direct: Direct, selector: str = STEADY) -> dict[str, tuple[str, int, str]]:
+    """Container, restarts and address of each pod by its name."""
+    found = {}
+    for pod in direct.get(f"{PODS}?labelSelector={selector}")["items"]:
+        status = pod["status"]["containerStatuses"][0]
+        found[pod["metadata"]["name"]] = status["containerID"], status["restartCount"], pod["status"]["podIP"]
+    return found
+
+
+def test_killed_at_random_moments_under_churn_it_settles_and_forgets_nothing(cluster: Cluster, direct: Direct) -> None:
+    before = cluster.traces()
+    port = {"port": 80, "nodePort": 30081}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "steady"}, "spec": {"type": "NodePort", "selector": {"app": "steady"}}}
+    service["spec"]["ports"] = [port]  # type: ignore[index]
+    cluster.apply(deployment("steady", 2, IMAGES[0], livenessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1}), service)
+    cluster.ready(STEADY, 2)
+    untouched = containers(direct)
+    ledger, workloads = Ledger(direct, SEED), Workloads(direct, SEED)
+
+    with Asking(f"{cluster.inside_ip}:30081") as asking:
+        for number, each in enumerate(plan(SEED, ROUNDS)):
+            began = time.monotonic()
+            trouble(cluster, each, ledger, workloads)
+            settle(cluster, workloads, f"round {number}, {each}")
+            ledger.audit()
+            assert containers(direct) == untouched, f"round {number}, {each} touched healthy pods"
+            assert asking.failures == [], f"round {number}, {each}"
+            print(f"round {number:3} {time.monotonic() - began:5.1f} s, {ledger.acknowledged} acknowledged, {asking.answers} answers, {each}")
+
+    cluster.kubectl("delete", "deployments,services,configmaps", "--all", "--timeout=60s", timeout_s=70)
+    cluster.until(lambda: not cluster.pods(), SETTLE_S, "all pods are gone")
+    cluster.until(lambda: leftovers(cluster, before) == "", 30, "nothing is left", lambda: leftovers(cluster, before))
+
+
+def trouble(cluster: Cluster, each: Round, ledger: Ledger, workloads: Workloads) -> None:
+    """One round: churn, the kill in the middle of it, and edgek started again as a service manager would."""
+    due = threading.Timer(each.after_s, strike, (cluster, each))
+    ledger.start()
+    due.start()
+    try:
+        for _ in range(each.changes):
+            workloads.change()
+    except Unanswered:
+        pass  # that was the moment
+    finally:
+        due.join()
+        ledger.stop()
+    if each.edgek and each.again_after_s is not None:
+        cluster.start(ready=False)
+        again = threading.Timer(each.again_after_s, cluster.kill)
+        again.start()
+        again.join()
+    if each.edgek:
+        cluster.start(ready=False)
+
+
+def strike(cluster: Cluster, each: Round) -> None:
+    if each.containerd:
+        cluster.kill_containerd()
+    if each.edgek:
+        cluster.kill()
+
+
+def settle(cluster: Cluster, workloads: Workloads, when: str) -> None:
+    why = ["not looked at yet"]
+
+    def heard() -> bool:
+        try:
+            workloads.insist()
+        except Unanswered as exc:
+            why[0] = str(exc)
+            return False
+        return True
+
+    def settled() -> bool:
+        why[0] = workloads.settled()
+        return not why[0] and cluster.is_ready()
+
+    cluster.until(heard, SETTLE_S, f"{when}: edgek answers", lambda: why[0])
+    cluster.until(settled, SETTLE_S, f"{when}: all is as wanted", lambda: why[0])
+
+
+def leftovers(cluster: Cluster, before: dict[str, set[str]]) -> str:
+    after = {**cluster.traces(), "containers": set(cluster.ctr("containers", "list", "-q").split()), "shims": cluster.shims()}
+    return "\n".join(f"{what}: left {sorted(found - before.get(what, set()))}" for what, found in after.items() if found - before.get(what, set()))
