@@ -38,6 +38,7 @@ from edgek.model import kinds, objects
 from edgek.model.objects import Object
 
 SANDBOXES_AT_ONCE = 8  # more of them only wait for each other on the machines we are made for
+SANDBOX_MOST_S = 60.0  # the next look finds what became of one that takes longer
 
 
 @attrs.frozen
@@ -103,7 +104,8 @@ class Performer:
             box = wanted.sandbox(self.settings, pod, action.attempt, naming.for_pod(self.settings, pod), handler)
             self._make_room(box, pod)
             async with self._sandboxes:
-                await self.runtime.run_sandbox(box)
+                with trio.move_on_after(SANDBOX_MOST_S, shield=True):  # not broken off in the middle, where that would leave half of one
+                    await self.runtime.run_sandbox(box)
         except RuntimeGone:
             raise
         except (RuntimeFailure, OSError, ConfigError, Unreachable) as exc:

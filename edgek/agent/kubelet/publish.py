@@ -103,8 +103,12 @@ class Publisher:
     async def _delete(self, shown: Object) -> None:
         try:
             await self._client.delete(kinds.POD, objects.name(shown), objects.namespace(shown), uid=objects.uid(shown), grace_s=0)
-        except (errors.NotFound, errors.Conflict):
+        except errors.NotFound:
             return
+        except errors.Conflict:
+            found = await self._client.find(kinds.POD, objects.name(shown), objects.namespace(shown))
+            if found is not None and objects.uid(found) == objects.uid(shown):
+                raise  # no namesake, only others wrote it at the same time: it still has to go
 
 
 def _owned(status: Object) -> Object:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
+import trio
 
 from edgek.agent.kubelet import naming, wanted
 from edgek.agent.kubelet.actions import StartContainer
@@ -65,7 +66,8 @@ class Starter:
             value = await self._container(action, pod, member, seen, image)
         except (ConfigError, Unreachable, OSError) as exc:
             raise self._failed(pod, member, "CreateContainerConfigError", exc, RETRY_S) from None
-        identity = await self._create_and_start(pod, member, sandbox, value)
+        with trio.CancelScope(shield=True):  # a start that is broken off leaves a container that can neither run nor be removed for a while
+            identity = await self._create_and_start(pod, member, sandbox, value)
         self._link_log(pod, member.name, identity, value)
         await self._post_start(pod, member, identity, sandbox.ips[0] if sandbox.ips else self.settings.node_ips[0])
 

@@ -390,3 +390,14 @@ async def test_a_change_that_came_while_edgek_was_away_is_made(tmp_path: Path, a
         await here.nursery.start(fresh_kubelet(tmp_path, here.client, here.runtime, here.mounter).run)
         await here.settle(2)
         assert here.runtime.resources((await here.running()).id).cpu_quota_us == 200_000
+
+
+async def test_a_start_is_not_broken_off_by_a_deletion(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        here.runtime.delays_s["start_container"] = 5
+        await here.create(pod())
+        await here.delete()
+        await here.settle(20)
+        assert here.gone()
+        ended = [method for method, _ in here.runtime.calls if method in ("start_container", "stop_container")]
+        assert ended == ["start_container", "stop_container"]
