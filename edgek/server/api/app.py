@@ -195,7 +195,7 @@ class Api:
         below = call.kind.subresource(call.subresource)
         if below is None:
             raise errors.NotFound(responses.NOT_FOUND)
-        if call.verb not in below.verbs:
+        if call.verb not in below.verbs and not (call.subresource == "proxy" and call.request.method == "OPTIONS"):
             raise errors.MethodNotAllowed(responses.METHOD_NOT_ALLOWED)
         if call.verb == "get" and call.subresource in TAKEOVERS:  # a WebSocket opens with GET, and does what POST does
             asked = _attributes(call.request, call.user, call.route, "create", call.kind)

@@ -37,16 +37,18 @@ class _Date:
     line = ""
 
 
+def _several(name: str, values: str) -> str:
+    return "".join([f"{name}: {value}\r\n" for value in values.split("\n")])
+
+
 def head(status: int, headers: Mapping[str, str], connection: str, framing: str) -> bytes:
     second = int(wallclock.now())
     if second != _Date.second:
         _Date.second, _Date.line = second, f"date: {datetime.fromtimestamp(second, UTC):%a, %d %b %Y %H:%M:%S} GMT\r\n"
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items() if name != "warning"])
-    # Several warnings are several headers: they are kept apart by line breaks.
-    warnings = headers.get("warning", "")
-    said = "".join([f"warning: {line}\r\n" for line in warnings.split("\n")]) if warnings else ""
+    # Several headers of one name (warnings, cookies) are kept apart by line breaks.
+    lines = "".join([f"{name}: {value}\r\n" if "\n" not in value else _several(name, value) for name, value in headers.items()])
     first = _REASONS.get(status) or f"HTTP/1.1 {status} \r\n"
-    return f"{first}{_Date.line}{lines}{said}{connection}{framing}\r\n".encode("latin-1", "replace")
+    return f"{first}{_Date.line}{lines}{connection}{framing}\r\n".encode("latin-1", "replace")
 
 
 class SocketSink:
