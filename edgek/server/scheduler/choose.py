@@ -27,13 +27,17 @@ class Refused:
 
 def choose(pod: Pod, snapshot: Snapshot, rules: Sequence[Rule] = RULES) -> Placed | Refused:
     """The best of the nodes that no rule rejects; among equals the one with fewest pods, then by name, so that it can be foretold."""
+    for rule in rules:
+        reason = rule.refuse(pod, snapshot) if rule.refuse and snapshot.nodes else ""
+        if reason:
+            return Refused(f"0/{len(snapshot.nodes)} nodes are available: {reason}.", frozenset({rule.name}))
     fitting: list[NodeState] = []
     reasons: Counter[str] = Counter()
     blamed: set[str] = set()
     for state in snapshot.nodes.values():
-        rule, reason = _rejected(pod, state, snapshot, rules)
-        if rule:
-            blamed.add(rule)
+        blame, reason = _rejected(pod, state, snapshot, rules)
+        if blame:
+            blamed.add(blame)
             reasons.update(reason.split(", "))
         else:
             fitting.append(state)

@@ -8,25 +8,31 @@ from __future__ import annotations
 import attrs
 import trio
 
-from edgek.client.client import STRATEGIC_MERGE_PATCH, Client
+from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informers
 from edgek.client.transport import Disconnected
-from edgek.host import log, wallclock
+from edgek.host import log
 from edgek.model import errors, kinds
 from edgek.server.scheduler import views
 from edgek.server.scheduler.choose import Placed, Refused, choose
-from edgek.server.scheduler.pending import Pending
-from edgek.server.scheduler.rules import Wake, volumes
+from edgek.server.scheduler.explain import Explainer
+from edgek.server.scheduler.pending import GATES, Pending
+from edgek.server.scheduler.rules import Wake
 from edgek.server.scheduler.snapshot import Snapshot
 from edgek.server.scheduler.views import SELECTED_NODE, Node, Pod
 
 BINDINGS = 16  # at once: enough to keep an API busy whose writes share their fsync
-RETRY_S = 1.0  # after a binding failed for reasons of the API; what the pod lacks is not retried by time
+RETRY_S = 1.0  # after a write failed for reasons of the API; what the pod lacks is not retried by time
+VOLUMES_S = 600.0  # so long room is kept for a pod whose volumes are being made, as upstream does
 GATED = "Scheduling is blocked due to non-empty scheduling gates"
 
 
 class Scheduler:
+    """A pod is in one of these states: pending (to be tried, or parked until something happens), parked with room that is held for it while its
+    volumes are made, being bound, or placed. Room that is held, or about to be taken, counts as taken.
+    """
+
     def __init__(self, client: Client, informers: Informers, recorder: Recorder) -> None:
         self._client = client
         self._recorder = recorder
@@ -37,6 +43,9 @@ class Scheduler:
         self._classes = informers.of(kinds.STORAGE_CLASS, views.storage_class)
         self._snapshot = Snapshot(self._claims.items, self._volumes.items, self._classes.items)
         self._pending = Pending()
+        self._binding: set[str] = set()  # uids, until the cache shows what became of it
+        self._held: dict[str, trio.CancelScope] = {}  # by uid: the asking for volumes, for as long as room is held
+        self._explainer = Explainer(client, recorder, self._pods)
         self._work = trio.Event()
         self._slots = trio.CapacityLimiter(BINDINGS)
 
@@ -49,6 +58,7 @@ class Scheduler:
         for informer in (self._nodes, self._pods, self._claims, self._volumes, self._classes):
             await informer.synced.wait()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._explainer.run)
             task_status.started()
             while True:
                 self._work = trio.Event()
@@ -58,119 +68,146 @@ class Scheduler:
                 await self._work.wait()
 
     def _schedule(self, pod: Pod, nursery: trio.Nursery) -> None:
+        held = self._let_go(pod.uid)
+        self._decide(pod, nursery)
+        if held and self._snapshot.home(pod.uid) != held:
+            self._happened("pod gone")
+
+    def _decide(self, pod: Pod, nursery: trio.Nursery) -> None:
         if pod.gated:
-            self._pending.park(pod, ("SchedulingGates",))
-            nursery.start_soon(self._explain, pod, "SchedulingGated", GATED)
+            self._pending.park(pod, (GATES,))
+            self._explainer.say(pod, "SchedulingGated", GATED)
             return
         chosen = choose(pod, self._snapshot)
         if isinstance(chosen, Refused):
             self._pending.park(pod, chosen.rules)
-            nursery.start_soon(self._explain, pod, "Unschedulable", chosen.message)
-            return
-        unbound = self._claims_to_make(pod)
-        if unbound:
-            self._pending.park(pod, ("VolumeBinding",))
-            nursery.start_soon(self._ask_for_volumes, pod, unbound, chosen.node)
+            self._explainer.say(pod, "Unschedulable", chosen.message)
             return
         self._snapshot.place(pod, chosen.node)
+        unbound = self._claims_to_bind(pod)
+        if unbound:
+            self._pending.park(pod, ("VolumeBinding",))
+            self._held[pod.uid] = trio.CancelScope()
+            nursery.start_soon(self._hold_for_volumes, pod, unbound, chosen.node, self._held[pod.uid])
+            return
+        self._binding.add(pod.uid)
         nursery.start_soon(self._bind, pod, chosen)
 
     async def _bind(self, pod: Pod, placed: Placed) -> None:
         meta = {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid}
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": {"kind": "Node", "name": placed.node}}
-        async with self._slots:
-            try:
+        try:
+            async with self._slots:
                 await self._client.create(kinds.POD, binding, pod.namespace, name=pod.name, subresource="binding")
-            except (errors.ApiError, Disconnected) as exc:
-                await self._take_back(pod, exc)
-                return
+        except (errors.ApiError, Disconnected) as exc:
+            await self._look_again(pod, exc)
+            return
         text = f"Successfully assigned {pod.namespace}/{pod.name} to {placed.node}"
         self._recorder.normal(kinds.POD, pod.reference(), "Scheduled", text)
 
-    async def _take_back(self, pod: Pod, exc: Exception) -> None:
-        """The binding did not happen, as far as we know: if the pod still waits, it is tried again."""
-        self._snapshot.remove(pod.uid)
-        self._happened("pod gone")
-        if isinstance(exc, errors.NotFound | errors.Conflict):
-            return  # gone, or bound by somebody else: the informer says so
-        log.warning("binding failed", pod=pod.key, error=exc)
+    async def _look_again(self, pod: Pod, exc: Exception) -> None:
+        """We do not know what became of a binding. Its room stays taken until the cache had time to show it."""
+        if not isinstance(exc, errors.NotFound | errors.Conflict):
+            log.warning("binding failed", pod=pod.key, error=exc)
         await trio.sleep(RETRY_S)
         now = self._pods.get(pod.key)
-        if now is not None and now.uid == pod.uid and now.waits:
-            self._pending.put(now)
-            self._work.set()
+        if pod.uid in self._binding and now is not None and now.uid == pod.uid and now.waits:
+            self._binding.discard(pod.uid)
+            self._snapshot.remove(pod.uid)
+            self._happened("pod gone")
+            self._try(now)
 
-    def _claims_to_make(self, pod: Pod) -> list[str]:
-        """Claims that wait for their consumer's node and do not know it yet (or are being made)."""
+    def _claims_to_bind(self, pod: Pod) -> list[str]:
+        """Claims that wait for their consumer's node."""
         found = []
         for name in pod.claims:
             claim = self._snapshot.claim(pod, name)
-            if claim is not None and not claim.bound and volumes.waits_for_consumer(claim, self._snapshot):
+            if claim is not None and not claim.bound:
                 found.append(name)
         return found
 
-    async def _ask_for_volumes(self, pod: Pod, names: list[str], node: str) -> None:
-        """Write the chosen node on the claims; the pod is tried again when they are bound."""
-        for name in names:
+    async def _hold_for_volumes(self, pod: Pod, names: list[str], node: str, held: trio.CancelScope) -> None:
+        """Write the chosen node on the claims; the pod is tried again when they are bound. Until then, or for so long, it keeps its room."""
+        with held:
+            for name in names:
+                await self._write_node(pod, name, node)
+            await trio.sleep(VOLUMES_S)
+            log.warning("a pod's volumes are not there yet, its room is free for others", pod=pod.key, node=node)
+            del self._held[pod.uid]
+            self._snapshot.remove(pod.uid)
+            self._happened("pod gone")
+
+    async def _write_node(self, pod: Pod, name: str, node: str) -> None:
+        patch = {"metadata": {"annotations": {SELECTED_NODE: node}}}
+        while True:
             claim = self._snapshot.claim(pod, name)
-            if claim is None or claim.selected_node == node:
-                continue
-            patch = {"metadata": {"annotations": {SELECTED_NODE: node}}}
+            if claim is None or claim.volume or claim.selected_node == node:
+                return
             try:
                 await self._client.patch(kinds.PERSISTENT_VOLUME_CLAIM, name, patch, pod.namespace)
+                return
             except (errors.ApiError, Disconnected) as exc:
-                log.warning("cannot write the node on a claim", claim=f"{pod.namespace}/{name}", error=exc)
+                log.warning("cannot write the node on a claim", claim=claim.key, error=exc)
+                await trio.sleep(RETRY_S)
 
-    async def _explain(self, pod: Pod, reason: str, message: str) -> None:
-        """Say on the pod, and in an Event, why it waits; once for each reason."""
-        if pod.scheduled_message == message:
-            return
-        if reason == "Unschedulable":
-            self._recorder.warning(kinds.POD, pod.reference(), "FailedScheduling", message)
-        condition = {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": reason,
-            "message": message,
-            "lastTransitionTime": wallclock.now_rfc3339(),
-        }
-        try:
-            patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}
-            await self._client.patch(kinds.POD, pod.name, patch, pod.namespace, subresource="status", content_type=STRATEGIC_MERGE_PATCH)
-        except (errors.ApiError, Disconnected) as exc:
-            log.debug("cannot say why a pod waits", pod=pod.key, error=exc)
+    def _let_go(self, uid: str) -> str:
+        """Nothing is held for this pod any more; the node on which it was."""
+        scope = self._held.pop(uid, None)
+        if scope is None:
+            return ""
+        scope.cancel()
+        node = self._snapshot.home(uid)
+        self._snapshot.remove(uid)
+        return node
 
     def _pod_changed(self, key: str, old: Pod | None, new: Pod | None) -> None:
         if old is not None and (new is None or new.uid != old.uid):
             self._forget(old)
         if new is None:
             return
-        if new.waits:
-            if self._snapshot.home(new.uid):
-                return  # its binding is on the way
-            if new.uid not in self._pending or self._concerns_placing(old, new):
-                self._pending.put(new)
-                self._work.set()
-            return
-        self._pending.drop(new.uid)
-        if new.node and not new.finished:
-            known = self._snapshot.home(new.uid) == new.node
-            self._snapshot.place(new, new.node)
-            if not known or (old is not None and old.labels != new.labels):
-                self._happened("pod placed")
+        if not new.waits:
+            self._placed_or_over(old, new)
+        elif new.uid in self._binding:
+            return  # what becomes of that is shown later
+        elif new.uid not in self._pending or self._concerns_placing(old, new):
+            self._try(new)
         else:
+            self._pending.refresh(new)
+
+    def _placed_or_over(self, old: Pod | None, new: Pod) -> None:
+        if not new.node or new.finished:
             self._forget(new)
+            return
+        known = self._snapshot.home(new.uid) == new.node
+        self._stop_waiting(new)
+        self._snapshot.place(new, new.node)
+        if not known or (old is not None and old.labels != new.labels):
+            self._happened("pod placed")
+        if old is not None and old.requests != new.requests:
+            self._happened("pod gone")  # resized: perhaps to less
 
     @staticmethod
     def _concerns_placing(old: Pod | None, new: Pod) -> bool:
         """Our own words in its status are no reason to try again."""
         return old is None or attrs.evolve(old, scheduled_message="") != attrs.evolve(new, scheduled_message="")
 
+    def _try(self, pod: Pod) -> None:
+        self._pending.put(pod)
+        self._work.set()
+
     def _forget(self, pod: Pod) -> None:
-        self._pending.drop(pod.uid)
+        self._stop_waiting(pod)
         if self._snapshot.home(pod.uid):
             self._snapshot.remove(pod.uid)
             self._happened("pod gone")
+
+    def _stop_waiting(self, pod: Pod) -> None:
+        self._pending.drop(pod.uid)
+        self._binding.discard(pod.uid)
+        self._explainer.drop(pod)
+        scope = self._held.pop(pod.uid, None)
+        if scope:
+            scope.cancel()
 
     def _node_changed(self, key: str, old: Node | None, new: Node | None) -> None:
         if new is None:

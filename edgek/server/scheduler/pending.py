@@ -6,14 +6,15 @@ Pure bookkeeping: nothing here waits or talks to the API.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import attrs
 
 from edgek.server.scheduler.rules import RULES, Wake
 from edgek.server.scheduler.views import Pod
 
-WAKES = {rule.name: rule.wakes for rule in RULES}
+GATES = "SchedulingGates"  # parked for these, nothing helps but a change of the pod itself
+WAKES: dict[str, frozenset[Wake]] = {**{rule.name: rule.wakes for rule in RULES}, GATES: frozenset()}
 ALL_WAKES: frozenset[Wake] = frozenset({"node", "pod gone", "pod placed", "volume"})
 
 
@@ -32,6 +33,11 @@ class Pending:
         self._parked.pop(pod.uid, None)
         self._queue(pod)
 
+    def refresh(self, pod: Pod) -> None:
+        """Another view of a pod that is here, with nothing in it that would be a reason to try again."""
+        if pod.uid in self._pods:
+            self._pods[pod.uid] = pod
+
     def drop(self, uid: str) -> None:
         """Placed, gone, or not ours any more."""
         self._pods.pop(uid, None)
@@ -47,11 +53,11 @@ class Pending:
                 return self._pods.pop(uid)
         return None
 
-    def park(self, pod: Pod, rules: Iterable[str]) -> None:
-        """Nothing for it now: wait until something happens that one of these rules cares about."""
+    def park(self, pod: Pod, rules: Collection[str]) -> None:
+        """Nothing for it now: wait until something happens that one of these rules cares about (without rules, anything)."""
         if pod.uid not in self._queued:
             self._pods[pod.uid] = pod
-            self._parked[pod.uid] = frozenset().union(*(WAKES.get(rule, ALL_WAKES) for rule in rules)) or ALL_WAKES
+            self._parked[pod.uid] = frozenset().union(*(WAKES[rule] for rule in rules)) if rules else ALL_WAKES
 
     def wake(self, happened: Wake) -> bool:
         """Pods that wait for this are to be tried; were there any?"""

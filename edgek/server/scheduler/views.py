@@ -12,6 +12,7 @@ from edgek.model.objects import Object
 
 DEFAULT_SCHEDULER = "default-scheduler"
 WAIT_FOR_FIRST_CONSUMER = "WaitForFirstConsumer"
+NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 
 @attrs.frozen
@@ -134,6 +135,8 @@ def node(obj: Object) -> Node:
 
 @attrs.frozen
 class Claim:
+    """``size`` in billionths of a byte."""
+
     namespace: str
     name: str
     volume: str
@@ -141,6 +144,14 @@ class Claim:
     storage_class: str
     selected_node: str
     deleting: bool
+    size: int
+    modes: frozenset[str]
+    volume_mode: str
+    selector: Mapping[str, Any] | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
 
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
@@ -148,14 +159,19 @@ SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
 def claim(obj: Object) -> Claim:
     spec = obj.get("spec") or {}
+    asked = (spec.get("resources") or {}).get("requests") or {}
     return Claim(
         namespace=objects.namespace(obj),
         name=objects.name(obj),
         volume=spec.get("volumeName") or "",
         bound=bool(spec.get("volumeName")) and (obj.get("status") or {}).get("phase") == "Bound",
-        storage_class=spec.get("storageClassName") or "",
+        storage_class=_storage_class(obj),
         selected_node=objects.annotations(obj).get(SELECTED_NODE, ""),
         deleting=objects.is_deleting(obj),
+        size=requests.parsed(asked).get("storage", 0),
+        modes=frozenset(spec.get("accessModes") or ()),
+        volume_mode=spec.get("volumeMode") or "Filesystem",
+        selector=spec.get("selector"),
     )
 
 
@@ -164,10 +180,14 @@ class Volume:
     """``node_terms`` are the node selector terms of a PersistentVolume's required node affinity; empty: any node."""
 
     name: str
+    labels: Mapping[str, str]
     node_terms: tuple[Mapping[str, Any], ...]
     storage_class: str
     claim: str  # namespace/name it is bound to or held for
     available: bool
+    size: int
+    modes: frozenset[str]
+    volume_mode: str
 
 
 def volume(obj: Object) -> Volume:
@@ -175,21 +195,33 @@ def volume(obj: Object) -> Volume:
     held = spec.get("claimRef") or {}
     return Volume(
         name=objects.name(obj),
+        labels=objects.labels(obj),
         node_terms=tuple(((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()),
-        storage_class=spec.get("storageClassName") or "",
+        storage_class=_storage_class(obj),
         claim=f"{held.get('namespace', '')}/{held.get('name', '')}" if held else "",
-        available=(obj.get("status") or {}).get("phase") == "Available",
+        available=(obj.get("status") or {}).get("phase") == "Available" and not objects.is_deleting(obj),
+        size=requests.parsed(spec.get("capacity")).get("storage", 0),
+        modes=frozenset(spec.get("accessModes") or ()),
+        volume_mode=spec.get("volumeMode") or "Filesystem",
     )
+
+
+def _storage_class(obj: Object) -> str:
+    """Of a claim or a volume; the annotation is how it was said before there was a field."""
+    said = objects.annotations(obj).get("volume.beta.kubernetes.io/storage-class")
+    return str(said or (obj.get("spec") or {}).get("storageClassName") or "")
 
 
 @attrs.frozen
 class StorageClass:
     name: str
     waits: bool  # WaitForFirstConsumer
+    provisions: bool = True  # volumes can be made
 
 
 def storage_class(obj: Object) -> StorageClass:
-    return StorageClass(objects.name(obj), obj.get("volumeBindingMode") == WAIT_FOR_FIRST_CONSUMER)
+    waits = obj.get("volumeBindingMode") == WAIT_FOR_FIRST_CONSUMER
+    return StorageClass(objects.name(obj), waits, obj.get("provisioner") != NO_PROVISIONER)
 
 
 def _toleration(raw: Mapping[str, Any]) -> Toleration:

@@ -165,10 +165,10 @@ class TestVolumes:
 
     def test_an_unbound_claim_of_another_class_is_waited_for(self):
         refused = choose(self.pod, cluster(node("a"), claims={"default/data": views.claim(self.claim)}))
-        assert refused.message == "0/1 nodes are available: 1 pod has unbound immediate PersistentVolumeClaims."
+        assert refused.message == "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
 
     def test_a_claim_that_is_not_there_is_named(self):
-        assert choose(self.pod, cluster(node("a"))).message == '0/1 nodes are available: 1 persistentvolumeclaim "data" not found.'
+        assert choose(self.pod, cluster(node("a"))).message == '0/1 nodes are available: persistentvolumeclaim "data" not found.'
 
 
 def test_spread_constraints_keep_domains_level():

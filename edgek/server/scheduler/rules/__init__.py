@@ -1,7 +1,8 @@
 """The RULES table: what a node must offer, and which of those that do is best.
 
-A rule is a pure function of a pod, a node and the snapshot. ``reject`` gives the reason in upstream's words, or nothing; ``score`` gives 0 to 100,
-which counts ``weight`` times. A pod that a rule rejected everywhere is tried again when one of the rule's ``wakes`` happens.
+A rule is a pure function of a pod, a node and the snapshot. ``reject`` gives the reason in upstream's words, or nothing; ``refuse`` does so for what
+no node can change; ``score`` gives 0 to 100, which counts ``weight`` times. A pod that a rule rejected everywhere is tried again when one of the
+rule's ``wakes`` happens.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from edgek.server.scheduler.snapshot import NodeState, Snapshot
 from edgek.server.scheduler.views import Pod
 
 Wake = Literal["node", "pod gone", "pod placed", "volume"]
+Refuse = Callable[[Pod, Snapshot], str]
 Reject = Callable[[Pod, NodeState, Snapshot], str]
 Score = Callable[[Pod, NodeState, Snapshot], float]
 
@@ -39,6 +41,7 @@ class Rule:
     name: str
     reject: Reject | None = None
     score: Score | None = None
+    refuse: Refuse | None = None
     weight: int = 1
     wakes: frozenset[Wake] = frozenset({"node"})
 
@@ -51,7 +54,7 @@ RULES: tuple[Rule, ...] = (
     Rule("NodePorts", node_ports.reject, wakes=frozenset({"node", "pod gone"})),
     Rule("NodeResourcesFit", fit.reject, least_allocated.score, wakes=frozenset({"node", "pod gone"})),
     Rule("NodeResourcesBalancedAllocation", score=balanced.score),
-    Rule("VolumeBinding", volumes.reject, wakes=frozenset({"node", "volume"})),
+    Rule("VolumeBinding", volumes.reject, refuse=volumes.refuse, wakes=frozenset({"node", "volume"})),
     Rule("PodTopologySpread", spread_constraints.reject, spread.score, weight=2, wakes=frozenset({"node", "pod gone", "pod placed"})),
     Rule("InterPodAffinity", pod_affinity.reject, pod_affinity.score, weight=2, wakes=frozenset({"node", "pod gone", "pod placed"})),
     Rule("ImageLocality", score=image_locality.score),

@@ -1,36 +1,73 @@
 """A pod goes where its volumes are, or can be made.
 
-A bound claim ties the pod to the nodes of its volume. An unbound one of a class that waits for its first consumer can be made anywhere (or bound to a
-volume that is free there); any other unbound claim must be bound first.
+A bound claim ties the pod to the nodes of its volume. An unbound one of a class that waits for its first consumer is bound to a volume that is free
+there, or made there; any other unbound claim must be bound first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from edgek.model import selectors
 from edgek.server.scheduler.rules import node_affinity
 from edgek.server.scheduler.snapshot import NodeState, Snapshot
 from edgek.server.scheduler.views import Claim, Node, Pod, Volume
 
-LOST = "node(s) had volume node affinity conflict"
+ELSEWHERE = "node(s) had volume node affinity conflict"
+NONE_FREE = "node(s) didn't find available persistent volumes to bind"
 
 
-def reject(pod: Pod, node: NodeState, snapshot: Snapshot) -> str:
+def refuse(pod: Pod, snapshot: Snapshot) -> str:
+    """Claims that let the pod go nowhere yet."""
     for name in pod.claims:
         claim = snapshot.claim(pod, name)
         if claim is None:
             return f'persistentvolumeclaim "{name}" not found'
         if claim.deleting:
             return f'persistentvolumeclaim "{name}" is being deleted'
+        if not claim.volume and not waits_for_consumer(claim, snapshot):
+            return "pod has unbound immediate PersistentVolumeClaims"
+    return ""
+
+
+def reject(pod: Pod, node: NodeState, snapshot: Snapshot) -> str:
+    claims = [claim for name in pod.claims if (claim := snapshot.claim(pod, name)) is not None]
+    for claim in claims:
         if claim.volume:
             volume = snapshot.volumes.get(claim.volume)
             if volume is None:
                 return f'node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s) "{claim.volume}"'
             if not reaches(volume, node.node):
-                return LOST
-        elif not waits_for_consumer(claim, snapshot):
-            return "pod has unbound immediate PersistentVolumeClaims"
-        elif claim.selected_node and claim.selected_node != node.node.name and claim.selected_node in snapshot.nodes:
-            return LOST
+                return ELSEWHERE
+    return _reject_unbound([claim for claim in claims if not claim.volume], node, snapshot)
+
+
+def _reject_unbound(claims: Sequence[Claim], node: NodeState, snapshot: Snapshot) -> str:
+    """Each needs a volume of its own that is free here, or can be made here. What was asked for elsewhere is being made there."""
+    taken: set[str] = set()
+    for claim in sorted(claims, key=lambda each: each.size):
+        can_be_made = snapshot.classes[claim.storage_class].provisions
+        if can_be_made and claim.selected_node != node.node.name and claim.selected_node in snapshot.nodes:
+            return ELSEWHERE
+        free = [each for each in snapshot.volumes.values() if each.name not in taken and _suits(claim, each) and reaches(each, node.node)]
+        if free:
+            taken.add(min(free, key=lambda each: (each.size, each.name)).name)
+        elif not can_be_made:
+            return NONE_FREE
     return ""
+
+
+def _suits(claim: Claim, volume: Volume) -> bool:
+    if volume.claim:
+        return volume.claim == claim.key  # held for it beforehand
+    return (
+        volume.available
+        and volume.storage_class == claim.storage_class
+        and volume.size >= claim.size
+        and claim.modes <= volume.modes
+        and claim.volume_mode == volume.volume_mode
+        and (claim.selector is None or selectors.of_dict(claim.selector).matches(volume.labels))
+    )
 
 
 def reaches(volume: Volume, node: Node) -> bool:
