@@ -67,14 +67,14 @@ class Cluster:
         return made
 
     async def delete(self, informer: Informer[Any], key: str, uid: str, *, grace_s: int | None = None, propagation: str = "") -> bool:
-        """False when it was gone, or its name belongs to another object, already.
+        """False when it was gone already. Conflict when its name belongs to another object now, or somebody wrote it at the same time: try again.
 
         Waits for the cache as far as the answer says for what: an object that went at once may show a moment longer.
         """
         namespace, name = objects.split_key(key)
         try:
             answer = await self.client.delete(informer.kind, name, namespace, uid=uid, grace_s=grace_s, propagation=propagation)
-        except (errors.NotFound, errors.Conflict):
+        except errors.NotFound:
             return False
         await informer.until_at(objects.revision(answer))
         return True
