@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
+import pytest
 import trio
 import trio.testing
 
@@ -118,6 +119,7 @@ async def test_after_a_write_the_cache_shows_it(autojump_clock: Any) -> None:
         assert (controller.maps.get("default/a") or {})["data"] == {"k": "v"}
         await cluster.patch(controller.maps, "default/a", {"data": {"k": "w"}})
         assert (controller.maps.get("default/a") or {})["data"] == {"k": "w"}
-        assert not await cluster.delete(controller.maps, "default/a", "of-a-former-life")
+        with pytest.raises(errors.Conflict):
+            await cluster.delete(controller.maps, "default/a", "of-a-former-life")
         assert await cluster.delete(controller.maps, "default/a", objects.uid(made))
         assert not await cluster.delete(controller.maps, "default/a", objects.uid(made))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from edgek.client.reconcile import Cluster, Watch, own_key
 from edgek.host import wallclock
-from edgek.model import kinds, objects
+from edgek.model import errors, kinds, objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 from edgek.model.selectors import LabelSelector
@@ -122,6 +122,8 @@ class ReplicaSetController:
 
         failures = await podmaking.together([lambda pod=pod: delete(pod) for pod in doomed])  # type: ignore[misc]
         failure = next((each for each in failures if each is not None), None)
+        if isinstance(failure, errors.Conflict):
+            raise failure  # somebody was faster: nothing to report
         if failure is not None:
             self._events.warning(self.kind, wanted, "FailedDelete", f"Error deleting: {failure}")
         return failure

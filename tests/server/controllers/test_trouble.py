@@ -32,7 +32,7 @@ from tests.server.controllers.test_nodelifecycle import add_node, keep_alive
 
 @attrs.define
 class Troubled:
-    """Two writes in five fail while ``troubled``: half of those before anything happened, half after it did."""
+    """Two writes in five fail while ``troubled``: before anything happened, after it did, or because somebody is said to have been faster."""
 
     api: RealApi
     chance: random.Random
@@ -41,13 +41,15 @@ class Troubled:
 
     async def request(self, request: Request) -> Response:
         fails = self.troubled and request.method != "GET" and self.chance.random() < 0.4
-        lost = fails and self.chance.random() < 0.5
         self.failed += fails
-        if fails and not lost:
-            raise Disconnected("never arrived")
+        how = self.chance.choice(("lost on the way", "answer lost", "conflict")) if fails else ""
+        if how == "conflict":
+            return Response(409, {}, b'{"kind":"Status","reason":"Conflict","message":"somebody was faster","code":409}')
+        if how == "lost on the way":
+            raise Disconnected(how)
         answer = await self.api.request(request)
-        if lost:
-            raise Disconnected("the answer got lost")
+        if how:
+            raise Disconnected(how)
         return answer
 
     @asynccontextmanager
