@@ -14,6 +14,7 @@ from edgek.server.resources.certificate import CertificateSigningRequest
 from edgek.server.resources.cluster import Namespace, Node
 from edgek.server.resources.config import ConfigMap, Secret
 from edgek.server.resources.cronjob import CronJob
+from edgek.server.resources.devices import ResourceClaim, ResourceClaimTemplate
 from edgek.server.resources.drivers import CsiDriver, RuntimeClass, VolumeAttachment
 from edgek.server.resources.endpoints import Endpoints, EndpointSlice
 from edgek.server.resources.event import Event
@@ -83,6 +84,8 @@ RESOURCES: tuple[Resource, ...] = (
     AdmissionPolicyBinding(kinds.MUTATING_ADMISSION_POLICY_BINDING),
     AdmissionPolicyBinding(kinds.VALIDATING_ADMISSION_POLICY_BINDING),
     ServiceCidr(),
+    ResourceClaim(),
+    ResourceClaimTemplate(),
     IpAddress(),
     Plain(kinds.CSI_NODE, strict=True),
     Plain(kinds.CSI_STORAGE_CAPACITY, strict=True),

@@ -53,7 +53,8 @@ class PodDisruptionBudget(Resource):
 
 
 class PriorityClass(Resource):
-    generation_of = ("value", "globalDefault", "description", "preemptionPolicy")
+    # Which cannot change: upstream gives priority classes a generation and never counts it.
+    generation_of = ("value",)
 
     def __init__(self) -> None:
         super().__init__(kinds.PRIORITY_CLASS)

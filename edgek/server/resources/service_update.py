@@ -34,6 +34,9 @@ def keep_allocated(spec: Object, old: Spec) -> None:
             spec["clusterIP"] = old["clusterIP"]
         if not spec.get("clusterIPs") and spec.get("clusterIP") == old.get("clusterIP") and old.get("clusterIPs"):
             spec["clusterIPs"] = list(old["clusterIPs"])
+        for member in ("ipFamilies", "ipFamilyPolicy"):
+            if not spec.get(member) and old.get(member):
+                spec[member] = old[member]
     if has_node_ports(old) and has_node_ports(spec):
         _keep_node_ports(spec, old)
     if needs_health_check(old) and needs_health_check(spec) and not spec.get("healthCheckNodePort") and old.get("healthCheckNodePort"):

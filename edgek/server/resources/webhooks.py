@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from edgek.model import kinds
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 from edgek.server.resources.base import Resource
@@ -20,7 +21,13 @@ MATCH_POLICIES = ("Equivalent", "Exact")
 SIDE_EFFECTS = ("None", "NoneOnDryRun")
 OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 SCOPES = ("*", "Cluster", "Namespaced")
+REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+PATCH_TYPES = ("ApplyConfiguration", "JSONPatch")
+ACTIONS = ("Audit", "Deny", "Warn")
 LONGEST_S = 30
+_SAID_TWICE = (
+    "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)"
+)
 _URL_FORM = "desired format: https://host[/path]"
 
 Spec = Mapping[str, Any]
@@ -162,6 +169,11 @@ class AdmissionPolicy(Resource):
             _check_rule(errors, place, rule)
         for place, condition in items(spec, "matchConditions", at):
             _check_condition(errors, place, condition)
+        for place, rule in items(spec, "validations", at):
+            if rule.get("reason") is not None:
+                errors.choice(place / "reason", rule["reason"], REASONS)
+        for place, mutation in items(spec, "mutations", at):
+            errors.choice(place / "patchType", mutation.get("patchType") or "", PATCH_TYPES)
         return errors.found
 
 
@@ -170,6 +182,28 @@ class AdmissionPolicyBinding(Resource):
 
     def default(self, obj: Object) -> None:
         default_match((obj.get("spec") or {}).get("matchResources"))
+
+    def validate(self, obj: Object) -> Sequence[FieldError]:
+        errors, spec, at = Errors(), obj.get("spec") or {}, Path("spec")
+        if not spec.get("policyName"):
+            errors.required(at / "policyName")
+        if self.kind is kinds.VALIDATING_ADMISSION_POLICY_BINDING:
+            _check_actions(errors, at, spec)
+        return errors.found
+
+
+def _check_actions(errors: Errors, at: Path, spec: Spec) -> None:
+    actions = spec.get("validationActions") or []
+    if not actions:
+        errors.required(at / "validationActions", "at least one validation action is required")
+    seen: set[str] = set()
+    for place, action in items(spec, "validationActions", at):
+        errors.choice(place, action, ACTIONS)
+        if action in seen:
+            errors.duplicate(place, action)
+        seen.add(action)
+    if {"Deny", "Warn"} <= seen:
+        errors.invalid(at / "validationActions", actions, _SAID_TWICE)
 
 
 def default_match(match: Object | None) -> None:

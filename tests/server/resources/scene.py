@@ -78,10 +78,16 @@ BASES |= {
     kinds.CSI_DRIVER: {"spec": {}},
     kinds.VOLUME_ATTACHMENT: {"spec": {"attacher": "a.example.com", "nodeName": "n", "source": {"persistentVolumeName": "v"}}},
 }
+RULE = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+DEVICES = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}}
 WEBHOOK = {"name": "a.b.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": {"url": "https://127.0.0.1:9/x"}}
 BASES |= {
     kinds.MUTATING_WEBHOOK_CONFIGURATION: {"webhooks": [WEBHOOK]},
     kinds.VALIDATING_WEBHOOK_CONFIGURATION: {"webhooks": [WEBHOOK]},
+    kinds.VALIDATING_ADMISSION_POLICY: {"spec": {"matchConstraints": {"resourceRules": [RULE]}, "validations": [{"expression": "true"}]}},
+    kinds.VALIDATING_ADMISSION_POLICY_BINDING: {"spec": {"policyName": "p", "validationActions": ["Deny"]}},
+    kinds.RESOURCE_CLAIM: {"spec": DEVICES},
+    kinds.RESOURCE_CLAIM_TEMPLATE: {"spec": {"spec": DEVICES}},
     kinds.FLOW_SCHEMA: {"spec": {"priorityLevelConfiguration": {"name": "global-default"}}},
     kinds.PRIORITY_LEVEL_CONFIGURATION: {"spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}},
     kinds.SERVICE_CIDR: {"spec": {"cidrs": ["10.98.0.0/24"]}},

@@ -43,6 +43,7 @@ def at(obj: Object, path: str) -> Any:
             "a policy without a word is of what comes in": (kinds.NETWORK_POLICY, {}, "spec/policyTypes", ["Ingress"]),
             "a limit is what one gets": (kinds.LIMIT_RANGE, {}, "spec/limits/0/defaultRequest", {"cpu": "2"}),
             "an autoscaler looks at the CPU": (kinds.HORIZONTAL_POD_AUTOSCALER, {}, "spec/metrics/0/resource/target/averageUtilization", 80),
+            "a claim is on one device": (kinds.RESOURCE_CLAIM, {}, "spec/devices/requests/0/exactly/count", 1),
             "a cron job keeps three successes": (kinds.CRON_JOB, {}, "spec/successfulJobsHistoryLimit", 3),
             "a stateful set keeps its volumes": (
                 kinds.STATEFUL_SET,
@@ -207,6 +208,16 @@ def test_defaults(kind: Kind, changes: dict[str, Any], path: str, value: Any) ->
                 kinds.MUTATING_WEBHOOK_CONFIGURATION,
                 {"webhooks[0].timeoutSeconds": 31},
                 ["webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds"],
+            ),
+            "a policy without consequences": (
+                kinds.VALIDATING_ADMISSION_POLICY_BINDING,
+                {"spec.validationActions": ABSENT},
+                ["spec.validationActions: Required value: at least one validation action is required"],
+            ),
+            "a device is of a class": (
+                kinds.RESOURCE_CLAIM,
+                {"spec.devices.requests[0].exactly": {}},
+                ["spec.devices.requests[0].exactly.deviceClassName: Required value"],
             ),
             "an address has one form": (
                 kinds.IP_ADDRESS,

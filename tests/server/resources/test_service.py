@@ -79,6 +79,13 @@ def test_an_address_that_is_not_mentioned_stays() -> None:
     assert service["spec"]["clusterIPs"] == ["10.43.1.2"]
 
 
+def test_families_that_are_not_mentioned_stay() -> None:
+    families = {"spec.ipFamilies": ["IPv4"], "spec.ipFamilyPolicy": "SingleStack"}
+    service, said = updated(kinds.SERVICE, {"spec.ipFamilies": ABSENT, "spec.ipFamilyPolicy": ABSENT}, with_address(**families))
+    assert said == []
+    assert (service["spec"]["ipFamilies"], service["spec"]["ipFamilyPolicy"]) == (["IPv4"], "SingleStack")
+
+
 def test_an_address_is_for_life() -> None:
     _, said = updated(kinds.SERVICE, {"spec.clusterIP": "None", "spec.clusterIPs": ["None"]}, with_address())
     assert said == ['spec.clusterIPs[0]: Invalid value: ["None"]: may not change once set']
