@@ -31,9 +31,9 @@ def test_a_continued_list_names_no_revision() -> None:
 
 
 def test_numbers_are_refused_in_the_words_of_go() -> None:
-    with pytest.raises(errors.BadRequest, match='strconv.ParseInt: parsing "abc": invalid syntax'):
+    with pytest.raises(errors.BadRequest, match=r'strconv\.ParseInt: parsing "abc": invalid syntax'):
         options.list_options(asked(limit="abc"), False)
-    with pytest.raises(errors.ServerError, match="strconv.ParseUint"):
+    with pytest.raises(errors.ServerError, match=r"strconv\.ParseUint"):
         options.revision_of("abc")
 
 
