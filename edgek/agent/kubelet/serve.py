@@ -38,6 +38,8 @@ class Door:
 
     async def logs(self, ref: ContainerRef, options: LogOptions) -> AsyncIterator[bytes]:
         worker = self._worker(ref.namespace, ref.pod, ref.pod_uid)
+        if not worker.seen.of_name(ref.container):
+            await self._look_again(worker)
         container = self._logged(worker, ref, options)
         path = Path(container.log_path)
 
@@ -64,7 +66,7 @@ class Door:
         return history[0]
 
     async def exec(self, ref: ContainerRef, options: ExecOptions, terminal: Terminal) -> int:
-        container = self._running(ref)
+        container = await self._running(ref)
         try:
             return await self._runtime.exec(
                 container.id,
@@ -79,7 +81,7 @@ class Door:
             raise errors.InternalError(f"error executing command in container: {exc}") from None
 
     async def attach(self, ref: ContainerRef, options: ExecOptions, terminal: Terminal) -> None:
-        container = self._running(ref)
+        container = await self._running(ref)
         try:
             await self._runtime.attach(
                 container.id,
@@ -141,9 +143,19 @@ class Door:
             raise errors.NotFound(f'pod "{pod}" not found', name=pod, kind="pods")
         return worker
 
-    def _running(self, ref: ContainerRef) -> ContainerStatus:
+    async def _look_again(self, worker: PodWorker) -> None:
+        """Its worker may be busy with another container since this one started."""
+        try:
+            worker.seen = await self._kubelet.observer.look(worker.uid)
+        except RuntimeFailure as exc:
+            raise errors.ServiceUnavailable(f"the container runtime does not answer: {exc}") from None
+
+    async def _running(self, ref: ContainerRef) -> ContainerStatus:
         worker = self._worker(ref.namespace, ref.pod, ref.pod_uid)
         found = worker.seen.current(ref.container)
+        if found is None or found.state != "running":
+            await self._look_again(worker)
+            found = worker.seen.current(ref.container)
         if found is None:
             raise errors.NotFound(f'container "{ref.container}" not found in pod "{ref.pod}"')
         if found.state != "running":

@@ -26,6 +26,7 @@ from edgek.model.objects import Object
 PAUSE_FIRST_S = 1.0  # after a step that failed without a reason of its own
 PAUSE_MOST_S = 60.0
 DOUBLINGS_MOST = 6
+FUTILE = "/futile"  # among the failures
 TELLING_PAUSE_S = 0.3  # most steps are over sooner, and then nobody has to look in between
 
 
@@ -63,6 +64,7 @@ class PodWorker:
         self._volumes_ready = False
         self._volumes_due: float | None = None
         self._waits: list[Wait] = []  # of the newest plan
+        self._tried: tuple[list[Action], Seen] | None = None  # what was done last, and what was seen before it
         self._applied: dict[str, Object] = {}  # by container id, the resources it has been given
         self._finishing = False
         self._said: Object = {}  # the newest status, which the API may not show yet
@@ -146,12 +148,20 @@ class PodWorker:
         around = self._circumstances()
         actions = plan(self._as_said(), self.seen, around)
         waits = self._waits = [action for action in actions if isinstance(action, Wait)]
-        todo = [action for action in actions if not isinstance(action, Wait)]
+        todo: list[Action] = [action for action in actions if not isinstance(action, Wait)]
         self._tell(around, waits, finish=any(isinstance(action, Finish) for action in todo), passing=bool(todo))
         resting = self._finishing and not self.gone  # the API has been asked to forget it
+        if todo and (todo, self.seen) == self._tried:
+            self._tried = None
+            self._pause_until = wallclock.now() + self._pause_s(FUTILE)
+            log.warning("a step changed nothing", pod=self._name(), step=type(todo[0]).__name__)
         if todo and not resting and not lifecycle.ahead(self._pause_until, wallclock.now()):
+            self._tried = (todo, self.seen)
             self.over = await self._act(todo)
             return 0.0
+        if not todo:
+            self._tried = None
+            self._recovered(FUTILE)
         if await self._refresh_volumes():
             return 0.0
         return self._next_look(waits)
@@ -254,6 +264,7 @@ class PodWorker:
                     elif not await self._perform(action):
                         break
                     over = isinstance(action, Forget)
+                    self._wake.set()  # what this one changed is told, should the next take long
                 nursery.cancel_scope.cancel()
         self._scope, self._killing = None, False
         return over

@@ -401,3 +401,21 @@ async def test_a_start_is_not_broken_off_by_a_deletion(tmp_path: Path, autojump_
         assert here.gone()
         ended = [method for method, _ in here.runtime.calls if method in ("start_container", "stop_container")]
         assert ended == ["start_container", "stop_container"]
+
+
+async def test_a_step_that_changes_nothing_is_not_tried_without_end(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod())
+        asked: list[str] = []
+
+        async def ignore(sandbox_id: str) -> None:
+            await trio.lowlevel.checkpoint()
+            asked.append(sandbox_id)
+
+        stop, here.runtime.stop_sandbox = here.runtime.stop_sandbox, ignore  # type: ignore[method-assign]  # a runtime that only nods
+        await here.delete()
+        await here.settle(60)
+        assert 2 <= len(asked) <= 12
+        here.runtime.stop_sandbox = stop  # type: ignore[method-assign]
+        await here.settle(60)
+        assert here.gone()

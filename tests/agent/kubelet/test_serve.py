@@ -122,3 +122,14 @@ def test_log_files_of_the_node_and_nothing_else(tmp_path: Path) -> None:
     assert b"a&amp;b" in log_file("", root).body
     for outside in ("../secret", "trap", "/etc/passwd", "none"):
         assert log_file(outside, root).status == 404
+
+
+async def test_a_container_is_entered_while_another_is_still_being_pulled(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        here.runtime.delays_s["pull_image"] = 1000
+        here.runtime.registry.add("example.org/slow:1")
+        await here.create(pod(containers=[container(), {"name": "slow", "image": "example.org/slow:1"}]))
+        got: list[tuple[int, bytes]] = []
+        assert await Door(here.kubelet).exec(MAIN, ExecOptions(("echo", "here")), terminal(got)) == 0
+        assert got == [(1, b"here\n")]
+        assert "running" in here.shown()["state"]  # and it is shown
