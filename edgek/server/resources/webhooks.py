@@ -21,7 +21,7 @@ MATCH_POLICIES = ("Equivalent", "Exact")
 SIDE_EFFECTS = ("None", "NoneOnDryRun")
 OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 SCOPES = ("*", "Cluster", "Namespaced")
-REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 PATCH_TYPES = ("ApplyConfiguration", "JSONPatch")
 ACTIONS = ("Audit", "Deny", "Warn")
 LONGEST_S = 30
@@ -170,7 +170,8 @@ class AdmissionPolicy(Resource):
         for place, condition in items(spec, "matchConditions", at):
             _check_condition(errors, place, condition)
         for place, rule in items(spec, "validations", at):
-            if rule.get("reason") is not None:
+            # "Unauthorized" is allowed, too, and upstream does not list it.
+            if rule.get("reason") not in (None, "Unauthorized"):
                 errors.choice(place / "reason", rule["reason"], REASONS)
         for place, mutation in items(spec, "mutations", at):
             errors.choice(place / "patchType", mutation.get("patchType") or "", PATCH_TYPES)
