@@ -188,7 +188,7 @@ async def test_a_pod_with_volumes_runs_and_leaves_nothing(here: Here, folder: Pa
 async def test_logs_are_read_and_followed(here: Here) -> None:
     await here.client.create(
         kinds.POD,
-        pod(restartPolicy="Never", containers=[shell("echo one; echo two >&2; until [ -e /go ]; do sleep 0.05; done; echo three")]),
+        pod(restartPolicy="Never", containers=[shell("echo one; echo two >&2; until [ -e /go ]; do sleep 0.05; done; sleep 1; echo three")]),
         "default",
     )
     await here.until(is_running)
