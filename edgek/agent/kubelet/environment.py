@@ -213,3 +213,11 @@ def expand(text: str, known: Mapping[str, str]) -> str:
         return known.get(inner[1:-1], match[0])
 
     return REFERENCE.sub(replace, text)
+
+
+def expand_all(text: str, known: Mapping[str, str]) -> str:
+    """As ``expand``, for places where nothing may stay unknown. Raises ConfigError."""
+    missing = [match[1][1:-1] for match in REFERENCE.finditer(text) if match[1] != "$" and match[1][1:-1] not in known]
+    if missing:
+        raise ConfigError(f'missing value for "{missing[0]}"')
+    return expand(text, known)

@@ -25,6 +25,7 @@ class Housekeeping:
         self._files = files or Worker(1)
         self._pressures = Pressures()
         self._image_fs = kubelet.settings.data_dir
+        self._began = wallclock.now()  # an image of which nothing is known was used then at the latest
         self._logs_due = self._images_due = self._eviction_due = 0.0
 
     def pressures(self) -> frozenset[str]:
@@ -121,8 +122,8 @@ class Housekeeping:
         in_use = {name for c in await runtime.containers() for name in (c.image, c.image_id)}
         now, freed = wallclock.now(), 0
         spare = [image for image in await runtime.images() if not image.pinned and not _names(image) & in_use]
-        spare = [image for image in spare if now - last_used.get(image.id, 0.0) >= YOUNGEST_IMAGE_S]
-        for image in sorted(spare, key=lambda image: last_used.get(image.id, 0.0)):
+        spare = [image for image in spare if now - last_used.get(image.id, self._began) >= YOUNGEST_IMAGE_S]
+        for image in sorted(spare, key=lambda image: last_used.get(image.id, self._began)):
             if freed >= freeing_bytes:
                 break
             await runtime.remove_image(image.id)

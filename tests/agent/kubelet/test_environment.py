@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgek.agent.kubelet.environment import ConfigError, Found, ServiceView, Surroundings, environment, expand, references
+from edgek.agent.kubelet.environment import ConfigError, Found, ServiceView, Surroundings, environment, expand, expand_all, references
 from edgek.model import kinds
 from edgek.model.objects import Object
 
@@ -109,3 +109,9 @@ def test_a_headless_service_has_no_address_to_tell() -> None:
 
 def test_dollars() -> None:
     assert expand("$$(A) $(A) $(B) $A $", {"A": "1"}) == "$(A) 1 $(B) $A $"
+
+
+def test_where_nothing_may_stay_unknown() -> None:
+    assert expand_all("$(A)/x-$$(B)", {"A": "1"}) == "1/x-$(B)"
+    with pytest.raises(ConfigError, match='missing value for "B"'):
+        expand_all("$(A)/$(B)", {"A": "1"})

@@ -419,3 +419,16 @@ async def test_a_step_that_changes_nothing_is_not_tried_without_end(tmp_path: Pa
         here.runtime.stop_sandbox = stop  # type: ignore[method-assign]
         await here.settle(60)
         assert here.gone()
+
+
+async def test_a_sub_path_made_from_an_annotation_is_tried_again_when_that_changes(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        field = {"fieldRef": {"fieldPath": "metadata.annotations['part']"}}
+        mount = {"name": "v", "mountPath": "/v", "subPathExpr": "$(PART)"}
+        made = pod(containers=[container(env=[{"name": "PART", "valueFrom": field}], volumeMounts=[mount])], volumes=[{"name": "v", "emptyDir": {}}])
+        made["metadata"]["annotations"] = {"part": "../out"}
+        await here.create(made)
+        assert here.shown()["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+        await here.client.patch(kinds.POD, "web", {"metadata": {"annotations": {"part": "in"}}}, "default")
+        await here.settle(1)
+        assert here.phase() == "Running"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from edgek.agent.kubelet.environment import ConfigError, Surroundings, expand
+from edgek.agent.kubelet.environment import ConfigError, Surroundings, expand_all
 from edgek.agent.kubelet.references import References, Unreachable
 from edgek.agent.kubelet.settings import KubeletSettings
 from edgek.agent.kubelet.volumes import sub_path
@@ -109,7 +109,7 @@ class PodVolumes:
     def _part(self, pod: Object, container: Object, index: int, mount: Object, path: Path, env: Mapping[str, str]) -> Path:
         part = mount.get("subPath") or ""
         if mount.get("subPathExpr"):
-            part = expand(mount["subPathExpr"], env)
+            part = expand_all(mount["subPathExpr"], env)
         if not part:
             return path
         target = self._folder(pod) / "volume-subpaths" / mount["name"] / container["name"] / str(index)
