@@ -107,8 +107,6 @@ class SimulatedCluster:
 
     async def start(self) -> None:
         await bootstrap.ensure_defaults(Client(Wire(self.exchange, bootstrap.USER, "bootstrap")), DEFAULTS, agents=True)
-        await self.start_controllers()
-        await self.start_scheduler()
 
     async def start_controllers(self) -> None:
         await self._start("controllers", self._run_controllers)
@@ -245,13 +243,18 @@ class SimulatedCluster:
 
 
 @asynccontextmanager
-async def open_cluster(folder: Path, nodes: int = 0) -> AsyncIterator[SimulatedCluster]:
+async def open_cluster(folder: Path, nodes: int = 0, *, controllers: bool = True, scheduler: bool = True) -> AsyncIterator[SimulatedCluster]:
+    """Settled, with so many nodes."""
     former = wallclock.use(lambda: EPOCH + trio.current_time())
     (folder / "resolv.conf").write_text("nameserver 192.0.2.53\n")
     try:
         async with trio.open_nursery() as nursery:
             cluster = SimulatedCluster(folder, nursery)
             await cluster.start()
+            if controllers:
+                await cluster.start_controllers()
+            if scheduler:
+                await cluster.start_scheduler()
             for _ in range(nodes):
                 await cluster.add_node()
             await cluster.settle()

@@ -13,7 +13,7 @@ from edgek.model.objects import Object
 from tests.simulation.cluster import Change, SimulatedCluster, is_ready, open_cluster
 from tests.simulation.workloads import deployment, image, service, template
 
-RUNNING = {"strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}}
+RUNNING: Any = {"strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}}
 
 
 def broken_promises(cluster: SimulatedCluster, *, most: int, least: int) -> list[str]:
