@@ -151,7 +151,7 @@ class PodWorker:
         todo: list[Action] = [action for action in actions if not isinstance(action, Wait)]
         self._tell(around, waits, finish=any(isinstance(action, Finish) for action in todo), passing=bool(todo))
         resting = self._finishing and not self.gone  # the API has been asked to forget it
-        if todo and (todo, self.seen) == self._tried:
+        if todo and not resting and (todo, self.seen) == self._tried:
             self._tried = None
             self._pause_until = wallclock.now() + self._pause_s(FUTILE)
             log.warning("a step changed nothing", pod=self._name(), step=type(todo[0]).__name__)
