@@ -74,7 +74,7 @@ class Kubelet:
         self.manifests: Callable[[], Iterable[Object]] = lambda: ()  # static pods that must be known before strangers are removed
         self.observer = Observer(runtime)
         self.prober = Prober(runtime, recorder, self._wake)
-        self.copies = Copies(settings.copies_dir)
+        self.copies = Copies(settings.copies_dir, files)
         self.references = References(client, self._refresh, self.copies)
         self.images = Images(runtime, self.references, recorder)
         self.volumes = PodVolumes(settings, client, self.references, mounter or Kernel())
@@ -94,7 +94,7 @@ class Kubelet:
         """Started once workers can run. Pods of the API follow as soon as it answers; those of ``manifests`` do not wait for that."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            for part in (self.prober.run, self.references.run, self.publisher.run):
+            for part in (self.copies.run, self.prober.run, self.references.run, self.publisher.run):
                 await nursery.start(part)
             nursery.start_soon(self._hear_events)
             found = await self._pods_of_runtime()
