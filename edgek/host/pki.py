@@ -128,8 +128,13 @@ def load(path: Path) -> Pair | None:
     except FileNotFoundError:
         return None
     key, begin, rest = text.partition(b"-----BEGIN CERTIFICATE-----")
-    if b"PRIVATE KEY" not in key or not begin:
-        raise ValueError(f"{path} must hold a private key and then its certificate; move it away and a new one is made")
+    try:
+        der.read(der.from_pem(begin + rest))
+        wrong = "" if b"PRIVATE KEY" in key else "there is no private key"
+    except ValueError as error:
+        wrong = str(error)
+    if wrong:
+        raise ValueError(f"{path} must hold a private key and then its certificate: {wrong}; move it away and a new one is made")
     return Pair(begin + rest, key)
 
 

@@ -28,7 +28,7 @@ class JoinToken:
         digest, _, rest = text.removeprefix(SECURE_PREFIX).partition("::")
         user, _, secret = rest.partition(":")
         if len(digest) != 64 or not user or not secret:
-            raise UsageError("the token is not complete: it looks like K10<64 hex digits>::server:<secret>; copy it whole from the server")
+            raise UsageError("--token is not complete: a token looks like K10<64 hex digits>::server:<secret>; copy it whole from the server")
         return cls(secret, user, digest)
 
     def trusts(self, authority_pem: bytes) -> bool:

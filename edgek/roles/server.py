@@ -10,6 +10,8 @@ import functools
 import ipaddress
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import trio
 
@@ -73,8 +75,9 @@ class Server:
     async def run_store(self, *, task_status: trio.TaskStatus[None]) -> None:
         from edgek.server.store.sqlite import SqliteBackend
 
-        files.make_private(self.config.server_dir)
-        files.make_private(self.config.database.parent)
+        with _kept_in(self.config.data_dir):
+            files.make_private(self.config.server_dir)
+            files.make_private(self.config.database.parent)
         async with SqliteBackend.open(self.config.database) as self.backend:
             task_status.started()
             await trio.sleep_forever()
@@ -87,8 +90,9 @@ class Server:
         from edgek.server.resources import unserved
 
         config = self.config
-        self.keys = pki.open_keys(config.pki_dir, self._names())
-        pki.open_token(config.token_file, self.keys, config.token)
+        with _kept_in(config.data_dir):
+            self.keys = pki.open_keys(config.pki_dir, self._names())
+            pki.open_token(config.token_file, self.keys, config.token)
         issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
         tokens = ServiceAccountTokens(self.backend, self.keys.service_account_key, issuer=issuer)
         authenticator = Authenticator(
@@ -195,6 +199,17 @@ class Server:
                 files.write_atomically(path, text, config.write_kubeconfig_mode)
         except OSError as exc:
             raise UsageError(f"--write-kubeconfig {path} cannot be written: {exc.strerror}; name another place") from exc
+
+
+@contextmanager
+def _kept_in(data_dir: Path) -> Iterator[None]:
+    """What is wrong with our own files, said with the file and the way out."""
+    try:
+        yield
+    except OSError as exc:
+        raise UsageError(f"--data-dir {data_dir}: {exc.filename or 'a file'} cannot be used: {exc.strerror}; mend that, or choose another") from exc
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
 
 
 def _listener(address: str, port: int) -> socket.socket:

@@ -16,6 +16,7 @@ import attrs
 from edgek.host import der, files, pki, wallclock
 from edgek.host.pki import Pair, Subject
 from edgek.model.credentials import JoinToken, authority_hash
+from edgek.model.errors import UsageError
 
 ADMIN = Subject("system:admin", ("system:masters",))
 CONTROLLER_MANAGER = Subject("system:kube-controller-manager")
@@ -83,11 +84,18 @@ def open_keys(folder: Path, names: Iterable[str]) -> Keys:
 def open_token(path: Path, keys: Keys, wanted: str = "") -> JoinToken:
     """The token by which agents join: the secret in ``path``, made if there is none; ``wanted`` replaces it."""
     kept = path.read_text().strip() if path.exists() else ""
-    secret = JoinToken.parse(wanted).secret if wanted else JoinToken.parse(kept).secret if kept else secrets.token_hex(16)
+    secret = JoinToken.parse(wanted).secret if wanted else _secret_in(path, kept) if kept else secrets.token_hex(16)
     token = JoinToken(secret, authority_hash=authority_hash(keys.server_ca.certificate))
     if str(token) != kept:
         files.write_atomically(path, f"{token}\n", files.SECRET_MODE)
     return token
+
+
+def _secret_in(path: Path, kept: str) -> str:
+    try:
+        return JoinToken.parse(kept).secret
+    except UsageError:
+        raise UsageError(f"{path} holds no whole token: give it again with --token, or move the file away and a new one is made") from None
 
 
 def _serving_path(folder: Path) -> Path:
@@ -121,7 +129,10 @@ def _still_fits(leaf: Pair, authority: Pair, subject: Subject) -> bool:
 
 def _signing_key(path: Path) -> bytes:
     if path.exists():
-        return path.read_bytes()
+        key = path.read_bytes()
+        if not key.startswith(b"-----BEGIN") or b"-----END" not in key:  # reading it for real would load cryptography
+            raise ValueError(f"{path} must hold a private key; put it back from a copy, or move it away and a new one is made")
+        return key
     key = pki.make_signing_key()
     files.write_atomically(path, key, files.SECRET_MODE)
     return key

@@ -107,15 +107,19 @@ class Authenticator:
 
 def read_token_file(path: Path) -> dict[str, User]:
     """Static tokens: a line each of ``token,user,uid,"group,group"``. Raises UsageError."""
+    try:
+        with path.open(newline="") as lines:
+            rows = list(csv.reader(lines))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--token-auth-file {path} cannot be read: {getattr(error, 'strerror', error)}; mend it, or leave the flag out") from error
     found: dict[str, User] = {}
-    with path.open(newline="") as lines:
-        for number, row in enumerate(csv.reader(lines), 1):
-            if not row:
-                continue
-            if len(row) < 3 or not row[0]:
-                raise UsageError(f'{path}, line {number}: a line must be token,user,uid and perhaps "group,group"')
-            groups = tuple(group.strip() for group in row[3].split(",") if group.strip()) if len(row) > 3 else ()
-            found[row[0]] = with_group(User(row[1], row[2], groups), AUTHENTICATED_GROUP)
+    for number, row in enumerate(rows, 1):
+        if not row:
+            continue
+        if len(row) < 3 or not row[0]:
+            raise UsageError(f'{path}, line {number}: a line must be token,user,uid and perhaps "group,group"')
+        groups = tuple(group.strip() for group in row[3].split(",") if group.strip()) if len(row) > 3 else ()
+        found[row[0]] = with_group(User(row[1], row[2], groups), AUTHENTICATED_GROUP)
     return found
 
 

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 def check(path: Path) -> list[str]:
     """What SQLite's full check finds wrong; nothing when all is well. Reads the whole file."""
     with _opened(path) as db:
-        found = [str(row[0]) for row in db.execute("PRAGMA integrity_check").fetchall()]
+        try:
+            found = [str(row[0]) for row in db.execute("PRAGMA integrity_check").fetchall()]
+        except sqlite3.DatabaseError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_CORRUPT"):
+                raise
+            return [str(error)]  # so bad that the check itself stumbles over it
     return [] if found == ["ok"] else found
 
 
