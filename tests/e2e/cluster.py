@@ -43,6 +43,7 @@ class Cluster:
         number = next(_numbers) % 250
         self.node_ip, self.outside_ip = f"198.51.100.{number}", f"198.18.{number}.1"
         self.inside_ip = f"198.18.{number}.2"
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.folder.mkdir(parents=True)
         self.images = self.data / "agent" / "images"
@@ -64,6 +65,13 @@ class Cluster:
     def edgek(self, *arguments: str | Path) -> list[str]:
         return self.inside(sys.executable, "-m", "edgek", *arguments)
 
+    def run(self, *arguments: str | Path, code: int = 0) -> str:
+        """What a command of edgek prints, on both channels."""
+        done = subprocess.run(self.edgek(*arguments), capture_output=True, text=True, check=False, cwd=REPOSITORY, timeout=60)
+        if done.returncode != code:
+            raise Failed(f"edgek {arguments} ended with {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
     def paths(self) -> list[str | Path]:
         return ["--data-dir", self.data, "--run-dir", self.run_dir]
 
@@ -71,8 +79,11 @@ class Cluster:
         argv = self.edgek(
             "server", *self.paths(), "--write-kubeconfig", self.kubeconfig, "--node-ip", self.inside_ip, "--node-name", "box", *self.flags
         )
+        environment = {**os.environ, **self.environment}
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True, cwd=REPOSITORY)
+            self.process = subprocess.Popen(
+                argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True, cwd=REPOSITORY, env=environment
+            )
         if ready:
             self.until(self.is_ready, START_S, "the node is Ready")
 
@@ -82,8 +93,19 @@ class Cluster:
             raise Failed(f"edgek ended with {self.process.returncode}:\n{self.log_end()}")
         if not self.kubeconfig.exists():
             return False
+        if "--disable-agent" in self.flags:
+            return self.kubectl("get", "--raw", "/readyz", check=False) == "ok"
         found = self.kubectl("get", "node", "box", "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}", check=False)
         return found == "True"
+
+    def start_fails(self) -> str:
+        """The last line it says before it gives up, which it must within the time of a start."""
+        self.start(ready=False)
+        assert self.process is not None
+        code = self.process.wait(START_S)
+        self.process = None
+        assert code == 2, self.log_end()
+        return self.log_end(1)
 
     def stop(self) -> None:
         """As a service manager would."""
@@ -137,6 +159,9 @@ class Cluster:
         subprocess.run(self.inside(REPOSITORY / "packaging" / "uninstall.sh", "--node-only"), env=environment, capture_output=True, check=False)
         sh(f"ip netns del {self.name}; ip link del {self.name} 2>/dev/null || true")
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def pid(self) -> int:
+        return int((self.run_dir / "edgek.pid").read_text())
 
     def log_end(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

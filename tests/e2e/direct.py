@@ -40,12 +40,12 @@ def tls(cluster: Cluster, certificate: Path | None = None) -> ssl.SSLContext:
 
 
 class Direct:
-    """The administrator, or who ``headers`` say. One connection a request, so that a dead server is noticed at once."""
+    """The administrator, or who the token or the certificate says. One connection a request, so that a dead server is noticed at once."""
 
-    def __init__(self, cluster: Cluster, *, token: str = "", certificate: Path | None = None) -> None:
+    def __init__(self, cluster: Cluster, *, token: str = "", certificate: Path | None = None, anonymous: bool = False) -> None:
         self._cluster = cluster
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        mine = certificate or (None if token else cluster.data / "server" / "tls" / "admin.pem")
+        mine = certificate or (None if token or anonymous else cluster.data / "server" / "tls" / "admin.pem")
         self._context = tls(cluster, mine)
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None, *, content_type: str = "application/json") -> dict[str, Any]:
