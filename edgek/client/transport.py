@@ -15,13 +15,17 @@ import attrs
 
 @attrs.frozen
 class Request:
-    """What is asked. Header names are lower case; ``query`` keeps order and repeats; ``body`` is whole."""
+    """What is asked. Header names are lower case; ``query`` keeps order and repeats; ``body`` is whole.
+
+    Only a proxy meets a body that is longer than others may be: it comes in ``rest``, while it is sent, and ``body`` is empty.
+    """
 
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = attrs.field(factory=dict)
     body: bytes = b""
+    rest: AsyncIterator[bytes] | None = None
 
     def arg(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""

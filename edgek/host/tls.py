@@ -128,6 +128,11 @@ class Channel(trio.abc.Stream):
         if not self._leftover and not (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
             await lowlevel.wait_readable(self._sock)
 
+    def be_patient(self) -> None:
+        """The other side may take nothing for as long as it likes: somebody may have stopped a terminal. That it is there is still looked after."""
+        if self._sock.family in (socket.AF_INET, socket.AF_INET6):
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+
     async def wait_hung_up(self) -> None:
         """Returns once the other side has closed the connection or it broke, whatever was sent before that nobody has read."""
         with select.epoll(1) as watch:  # trio cannot wait for this; but an epoll is readable when it has something to tell

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import attrs
 import httptools
@@ -126,11 +126,16 @@ class _Connection:
                     request, keep = parser.ready.popleft()
                     if pipelined:
                         await trio.lowlevel.checkpoint()
+                    if parser.streams and not parser.ready:
+                        scope.deadline = math.inf
+                        await self._pass_on(parser, request, peer)
+                        return
                     answer = await self._handler(request, peer)
                     if isinstance(answer, Upgrade):
                         scope.deadline = math.inf
                         del parser
                         self._channel.push_back(leftover or b"")
+                        self._channel.be_patient()
                         await answer.run(self._channel)
                         return
                     keep = keep and leftover is None
@@ -146,6 +151,23 @@ class _Connection:
                         return
                 if leftover is not None:
                     return
+
+    async def _pass_on(self, parser: Parser, request: Request, peer: Peer) -> None:
+        """A request whose body is read by whoever answers it. The connection ends with it."""
+        answer = await self._handler(attrs.evolve(request, rest=self._rest(parser)), peer)
+        if isinstance(answer, Streaming):
+            await self._stream(answer, keep=False)
+        elif not isinstance(answer, Upgrade):
+            await self._send(answer, keep=False, head_only=False)
+        if parser.streams:
+            await self._hear_out()
+
+    async def _rest(self, parser: Parser) -> AsyncIterator[bytes]:
+        while parser.streams or parser.pieces:
+            while parser.pieces:
+                yield parser.pieces.popleft()
+            if parser.streams:
+                await self._read_into(parser)
 
     async def _receive(self, parser: Parser) -> bytes | None:
         """Read until a request is whole. Raises Cut at the end of the connection, or when a bad request was refused."""
@@ -177,8 +199,12 @@ class _Connection:
         return leftover
 
     async def _refuse(self, status: int) -> None:
-        """Say why, then hang up. What the client is still sending is read for a moment, or it would see a reset instead of the answer."""
+        """Say why, then hang up."""
         await self._send(refusal(status), keep=False, head_only=False)
+        await self._hear_out()
+
+    async def _hear_out(self) -> None:
+        """What the client is still sending is read for a moment, or it would see a reset instead of the answer."""
         with trio.move_on_after(2.0):
             while await self._channel.receive_some():
                 await trio.lowlevel.checkpoint()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from urllib.parse import parse_qsl, unquote
 
@@ -11,6 +12,9 @@ from edgek.client.transport import Request
 
 HEAD_LIMIT = 128 * 1024  # bytes of request line and headers
 BODY_LIMIT = 3 * 1024 * 1024  # bytes; upstream's
+
+# What is passed on is not kept, and may be as long as it likes.
+_PASSED_ON = re.compile(rb"/api/v1/(?:namespaces/[^/?]+/(?:pods|services)|nodes)/[^/?]+/proxy(?:[/?]|$)")
 
 
 class TooMuch(Exception):
@@ -27,6 +31,8 @@ class Parser:
     def __init__(self) -> None:
         self.ready: deque[tuple[Request, bool]] = deque()
         self.expects_continue = False
+        self.streams = False  # the last request's body is still coming; its pieces are in ``pieces``
+        self.pieces: deque[bytes] = deque()
         self.parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> bytes | None:
@@ -65,11 +71,18 @@ class Parser:
 
     def on_headers_complete(self) -> None:
         length = self._headers.get("content-length", "")
-        if length.isdigit() and int(length) > BODY_LIMIT:
-            raise TooMuch(413)
+        is_long = length.isdigit() and int(length) > BODY_LIMIT
         self.expects_continue = self._headers.get("expect", "").lower() == "100-continue"
+        if (is_long or "transfer-encoding" in self._headers) and _PASSED_ON.match(self._url):
+            self._hand_over(keep=False)
+            self.streams = True
+        elif is_long:
+            raise TooMuch(413)
 
     def on_body(self, body: bytes) -> None:
+        if self.streams:
+            self.pieces.append(body)
+            return
         self._body_bytes += len(body)
         if self._body_bytes > BODY_LIMIT:
             raise TooMuch(413)
@@ -77,10 +90,16 @@ class Parser:
 
     def on_message_complete(self) -> None:
         self.expects_continue = False
+        if self.streams:
+            self.streams = False
+        else:
+            self._hand_over(keep=self.parser.should_keep_alive())
+
+    def _hand_over(self, *, keep: bool) -> None:
         path, query = _split(self._url)
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         request = Request(self.parser.get_method().decode("ascii"), path, query, self._headers, body)
-        self.ready.append((request, self.parser.should_keep_alive()))
+        self.ready.append((request, keep))
 
 
 def _split(url: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:

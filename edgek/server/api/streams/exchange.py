@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 
@@ -12,6 +13,7 @@ from edgek.model import errors
 
 HEAD_LIMIT = 128 * 1024  # bytes of an answer's headers
 READ_BYTES = 64 * 1024
+EARLY_BYTES = 8 * 1024 * 1024  # of an answer that comes while the request is still being sent
 # They speak of one connection, not of what is passed on.
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"})
 
@@ -31,18 +33,45 @@ class Exchange:
         self._head_done = False
         self._done = False
 
-    async def ask(self, target: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Returns with the answer's head. Raises ServiceUnavailable."""
+    async def ask(self, target: str, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> None:
+        """Returns with the answer's head, once the body was sent. Raises ServiceUnavailable."""
         lines = [f"{self._method} {target} HTTP/1.1\r\n"]
         for name, value in headers.items():
             lines += [f"{name}: {line}\r\n" for line in value.split("\n")]
         try:
-            await self.stream.send_all("".join([*lines, "\r\n"]).encode("latin-1", "replace") + body)
+            await self.stream.send_all("".join([*lines, "\r\n"]).encode("latin-1", "replace"))
+            await self._send(body, chunked="transfer-encoding" in headers)
             while not self._head_done or self.status == 100:
                 if not await self._read():
                     raise errors.ServiceUnavailable("error trying to reach service: EOF")
         except (OSError, trio.BrokenResourceError, httptools.HttpParserError) as exc:
             raise errors.ServiceUnavailable(f"error trying to reach service: {exc or 'the connection broke'}") from None
+
+    async def _send(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        """A backend may answer before it has read all; what it says meanwhile is kept, and when it hangs up the rest is not sent."""
+        failures: list[errors.ServiceUnavailable] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read_early, nursery.cancel_scope, failures)
+            with contextlib.suppress(OSError, trio.BrokenResourceError):
+                async for piece in body:
+                    await self.stream.send_all(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                if chunked:
+                    await self.stream.send_all(b"0\r\n\r\n")
+            nursery.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
+
+    async def _read_early(self, scope: trio.CancelScope, failures: list[errors.ServiceUnavailable]) -> None:
+        try:
+            while sum(map(len, self._chunks)) < EARLY_BYTES:
+                if not await self._read():
+                    break
+            else:
+                failures.append(errors.ServiceUnavailable(f"the service answered with {EARLY_BYTES} bytes before it had read the request"))
+        except (OSError, trio.BrokenResourceError, httptools.HttpParserError) as exc:
+            if not self._head_done:
+                failures.append(errors.ServiceUnavailable(f"error trying to reach service: {exc or 'the connection broke'}"))
+        scope.cancel()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body. Raises ServiceUnavailable when it ends too early."""

@@ -10,7 +10,7 @@ import ipaddress
 import math
 import random
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -177,13 +177,18 @@ async def _passed(request: Request, backend: Backend, path: str, query: str, pla
     upgrading = websocket.asked_for(request)
     exchange = Exchange(await backend.dial(), request.method)
     try:
-        await exchange.ask(path + query, _forwarded(request, place, path, upgrading=upgrading), request.body)
+        await exchange.ask(path + query, _forwarded(request, place, path, upgrading=upgrading), request.rest or _whole(request.body))
         if exchange.status == 101:
             return Upgrade(lambda channel: _tunnel(channel, exchange))
         return await _answered(exchange, backend, place)
     except BaseException:
         await trio.aclose_forcefully(exchange.stream)
         raise
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    if body:
+        yield body
 
 
 def _forwarded(request: Request, place: Place, path: str, *, upgrading: bool) -> Mapping[str, str]:
@@ -196,7 +201,10 @@ def _forwarded(request: Request, place: Place, path: str, *, upgrading: bool) ->
         headers |= {"connection": "Upgrade", "upgrade": request.headers["upgrade"]}
     else:
         headers["connection"] = "close"
-    if request.body or request.method in ("POST", "PUT", "PATCH"):
+    if request.rest is not None:
+        length = request.headers.get("content-length", "")
+        headers |= {"content-length": length} if length else {"transfer-encoding": "chunked"}
+    elif request.body or request.method in ("POST", "PUT", "PATCH"):
         headers["content-length"] = str(len(request.body))
     return headers
 

@@ -20,6 +20,7 @@ class Backend:
         self.answer = OK
         self.asked = b""
         self.hold = False
+        self.impatient = False  # answers a body that comes in chunks before it has read it
         self.left = trio.Event()
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -37,6 +38,8 @@ class Backend:
 
     def _whole(self) -> bool:
         start, _, body = self.asked.partition(b"\r\n\r\n")
+        if b"transfer-encoding: chunked" in start and not self.impatient:
+            return body.endswith(b"0\r\n\r\n")
         lengths = [int(line.split(b": ")[1]) for line in start.split(b"\r\n") if line.startswith(b"content-length")]
         return len(body) >= sum(lengths)
 
@@ -222,3 +225,37 @@ async def test_the_kubelets_pages_come_through_the_nodes_door() -> None:
     async with proxied() as (scene, _):
         assert (await scene.get("/api/v1/nodes/n/proxy/stats/summary"))[2] == b"GET /stats/summary"
         assert (await scene.get("/api/v1/nodes/n:10250/proxy/healthz"))[2] == b"GET /healthz"
+
+
+async def test_a_body_of_any_length_is_passed_on_while_it_is_sent() -> None:
+    async with proxied() as (scene, backend):
+        body = bytes(range(256)) * 16 * 1024 + b"end"  # more than anybody else may send
+        status, _, answer = await scene.get(f"{POD}/proxy/upload", "POST", body)
+        assert (status, answer) == (200, b"ok")
+        assert backend.headers["content-length"] == str(len(body))
+        assert backend.asked.partition(b"\r\n\r\n")[2] == body
+        assert (await scene.get(f"{PODS}/p/status", "PUT", body))[0] == 413
+
+
+async def test_a_body_of_unknown_length_is_passed_on_in_chunks() -> None:
+    async with proxied() as (scene, backend), await scene.connect() as stream:
+        await stream.send_all(head(f"PUT {POD}/proxy/a", {"authorization": "Bearer secret-of-admin", "transfer-encoding": "chunked"}))
+        with trio.fail_after(5):
+            while b"abc" not in backend.asked:  # it has come there before all was sent
+                await stream.send_all(b"3\r\nabc\r\n")
+            await stream.send_all(b"0\r\n\r\n")
+            raw = b"".join([chunk async for chunk in stream])
+    assert raw.startswith(b"HTTP/1.1 200 OK")
+    assert backend.headers["transfer-encoding"] == "chunked"
+    assert b"3\r\nabc\r\n" in backend.asked
+
+
+async def test_a_service_that_refuses_early_is_heard_before_all_was_sent() -> None:
+    async with proxied() as (scene, backend):
+        backend.impatient = True
+        backend.answer = b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbig"
+        async with await scene.connect() as stream:
+            await stream.send_all(head(f"PUT {POD}/proxy/a", {"authorization": "Bearer secret-of-admin", "transfer-encoding": "chunked"}))
+            with trio.fail_after(5):
+                raw = await stream.receive_some()
+    assert raw.startswith(b"HTTP/1.1 413")
