@@ -8,6 +8,7 @@ each file, all that have gathered meanwhile together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
@@ -44,7 +45,12 @@ class Copies:
                 batch = dict(self._waiting)
                 self._written(batch, await self._worker.run(self._write, batch))
         finally:
-            self._write(self._waiting)
+            self.flush()
+
+    def flush(self) -> None:
+        """Bring to the disk what waits for it. Blocks."""
+        batch = dict(self._waiting)
+        self._written(batch, self._write(batch))
 
     def keep_pod(self, pod: Object) -> None:
         if lifecycle.ended(pod) or objects.is_deleting(pod):
@@ -73,22 +79,40 @@ class Copies:
 
     def _keep(self, file: Path, obj: Object) -> None:
         raw = orjson.dumps(obj, option=orjson.OPT_SORT_KEYS)
-        try:
-            known = self._written.get(file) or (file.read_bytes() if file.exists() else b"")
-            if known != raw:
-                files.make_private(self._folder)
-                files.write_atomically(file, raw, MODE)
-        except OSError as exc:  # a card that went read-only stops no pod
-            log.warning("cannot keep a copy for times without a server", file=file, error=exc)
-            return
-        self._written[file] = raw
+        known = self._known.get(file)
+        if known is None and file not in self._waiting:
+            known = _content(file)
+        self._known[file] = raw
+        if known != raw:
+            self._waiting[file] = raw
+            self._work.set()
 
     def _drop(self, file: Path) -> None:
-        self._written.pop(file, None)
-        try:
-            file.unlink(missing_ok=True)
-        except OSError as exc:
-            log.warning("cannot remove a copy", file=file, error=exc)
+        self._known.pop(file, None)
+        self._waiting[file] = None
+        self._work.set()
+
+    def _write(self, batch: Mapping[Path, bytes | None]) -> list[Path]:
+        """Blocks. What could not be written: a card that went read-only stops no pod."""
+        failed = []
+        for file, raw in batch.items():
+            try:
+                if raw is None:
+                    file.unlink(missing_ok=True)
+                    continue
+                files.make_private(self._folder)
+                files.write_atomically(file, raw, MODE)
+            except OSError as exc:
+                log.warning("cannot keep or remove a copy for times without a server", file=file, error=exc)
+                failed.append(file)
+        return failed
+
+    def _written(self, batch: Mapping[Path, bytes | None], failed: list[Path]) -> None:
+        for file in failed:
+            self._known.pop(file, None)  # it is tried again with the next change
+        for file, raw in batch.items():
+            if self._waiting.get(file) is raw:
+                self._waiting.pop(file, None)
 
     def _read(self, file: Path) -> Object | None:
         try:
@@ -106,6 +130,13 @@ class Copies:
 
     def _object_file(self, kind: Kind, namespace: str, name: str) -> Path:
         return self._folder / "objects" / f"{kind.plural}_{namespace}_{name}.json"
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None
 
 
 def _lasting(obj: Object) -> Object:
