@@ -112,6 +112,7 @@ def disk(image: Path, extra: Mapping[str, Path | str]) -> None:
             target.write_text(content)
     (root / "etc/systemd/system/test.service").write_text(UNIT)
     (root / "etc/hostname").write_text("box\n")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost box\n")  # minbase leaves it out; an installed Debian has it
     run("systemctl", "--root", root, "enable", "test.service") if shutil.which("systemctl") else _enable(root)
     run("mkfs.ext4", "-q", "-F", "-d", root, image, "6G")
     shutil.rmtree(root)

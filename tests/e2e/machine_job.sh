@@ -4,7 +4,9 @@ set -eu
 fail() {
     echo "FAILED: $*"
     journalctl -u edgek --no-pager | tail -n 40
+    tail -n 20 /var/lib/edgek/agent/containerd/containerd.log || true
     kubectl get pods,nodes -o wide 2>&1 || true
+    kubectl get events 2>&1 | tail -n 20 || true
     exit 1
 }
 until_true() { # SECONDS WHAT COMMAND...
@@ -40,7 +42,7 @@ systemctl is-active edgek && echo 'STEP the service is active'
 edgek check || fail 'edgek check'
 
 kubectl apply -f /job.json
-until_true 120 'two replicas are ready' ready 2
+until_true 60 'two replicas are ready' ready 2
 address=$(kubectl get service nginx -o 'jsonpath={.spec.clusterIP}')
 until_true 30 'the Service answers' curl -sS --fail --max-time 5 "http://$address/"
 until_true 30 'the NodePort answers' curl -sS --fail --max-time 5 http://192.0.2.10:30080/
