@@ -101,22 +101,23 @@ def _string(value: bytes) -> str:
 
 
 def _time(message: bytes) -> str | None:
-    return _instant(message, "%Y-%m-%dT%H:%M:%SZ")
+    return _instant(message, "-%m-%dT%H:%M:%SZ")
 
 
 def _micro_time(message: bytes) -> str | None:
-    return _instant(message, "%Y-%m-%dT%H:%M:%S.%fZ")
+    return _instant(message, "-%m-%dT%H:%M:%S.%fZ")
 
 
 def _instant(message: bytes, layout: str) -> str | None:
-    """Nothing at all stands for the zero time, which is null."""
+    """Nothing at all stands for the zero time, which is null. ``layout`` begins behind the year."""
     if not message:
         return None
     parts = {number: protobuf.signed(_number(value)) for number, _, value in protobuf.fields(message)}
     try:
-        return instants.of_unix(parts.get(1, 0), parts.get(2, 0)).strftime(layout)
+        moment = instants.of_unix(parts.get(1, 0), parts.get(2, 0))
     except OverflowError:
         raise protobuf.DecodeError("time out of range") from None
+    return f"{moment.year:04}{moment.strftime(layout)}"  # the C library leaves early years short
 
 
 def _quantity(message: bytes) -> str:

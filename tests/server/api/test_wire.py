@@ -175,6 +175,12 @@ def test_a_time_that_was_never_set_is_left_out():
     assert decode(envelope("v1", "ConfigMap", F(1, F(8, b""))), kinds.CONFIG_MAP, wire.PROTOBUF)[0]["metadata"] == {}
 
 
+def test_an_early_year_keeps_its_four_digits():
+    start = F(4, V(1, (1 << 64) - 62135596800) + V(2, 0))  # 0001-01-01, as upstream's own lease test sends it
+    raw = envelope("coordination.k8s.io/v1", "Lease", F(2, start))
+    assert decode(raw, kinds.LEASE, wire.PROTOBUF)[0]["spec"] == {"renewTime": "0001-01-01T00:00:00.000000Z"}
+
+
 def test_unknown_protobuf_fields_are_ignored_and_a_torn_message_is_refused():
     assert "data" not in decode(envelope("v1", "ConfigMap", F(99, "x")), kinds.CONFIG_MAP, wire.PROTOBUF)[0]
     message = refusal(envelope("v1", "ConfigMap", b"\x0a\x7f"), kinds.CONFIG_MAP, wire.PROTOBUF)
