@@ -141,8 +141,11 @@ async def run(controller: Controller, *, task_status: trio.TaskStatus[None] = tr
 
 def _enqueue(queue: WorkQueue, watch: Watch) -> Callable[[str, Any, Any], None]:
     def handler(key: str, old: Any, new: Any) -> None:
-        for wanted in watch.keys(key, old, new):
-            queue.add(wanted)
+        try:
+            for wanted in watch.keys(key, old, new):
+                queue.add(wanted)
+        except Exception as exc:  # the same border: one strange object must not end every controller
+            log.error("a change was not understood", key=key, error=repr(exc))
 
     return handler
 

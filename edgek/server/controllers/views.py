@@ -162,7 +162,7 @@ def pod(obj: Object) -> PodView:
         namespace=intern(objects.namespace(obj)),
         name=objects.name(obj),
         uid=objects.uid(obj),
-        labels=_shared(labels, tuple(sorted(labels.items()))),
+        labels=_shared(labels, ("labels", *sorted(labels.items()))),
         finalizers=tuple(objects.finalizers(obj)),
         owner_kind=intern(owner.get("kind", "")),
         owner_name=intern(owner.get("name", "")),
@@ -267,7 +267,7 @@ SHARED_MOST = 4096  # values; then sharing begins anew
 
 
 def _shared(value: T, key: Any = None) -> T:
-    """A value equal to this one. ``key`` stands for a value that cannot be hashed."""
+    """A value equal to this one. ``key`` stands for a value that cannot be hashed, and must equal no such value: without one, ``()`` is ``()``."""
     if len(_SHARED) >= SHARED_MOST:
         _SHARED.clear()
     found: T = _SHARED.setdefault(value if key is None else key, value)

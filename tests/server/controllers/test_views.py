@@ -67,3 +67,10 @@ def test_pods_of_one_owner_share_what_they_have_in_common() -> None:
         tracemalloc.stop()
     assert kept[0].labels is kept[999].labels
     assert (after - before) / len(kept) < 1500  # bytes, with two volumes and two addresses
+
+
+def test_a_pod_without_labels_has_none_and_not_something_else_that_is_empty() -> None:
+    first = views.pod({"metadata": {"name": "a", "namespace": "b"}, "spec": {}})
+    second = views.pod({"metadata": {"name": "c", "namespace": "b"}, "spec": {}})
+    assert first.labels == second.labels == {}
+    assert first.conditions == ()
