@@ -11,6 +11,7 @@ one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -245,7 +246,7 @@ class SimulatedCluster:
 @asynccontextmanager
 async def open_cluster(folder: Path, nodes: int = 0, *, controllers: bool = True, scheduler: bool = True) -> AsyncIterator[SimulatedCluster]:
     """Settled, with so many nodes."""
-    former = wallclock.use(lambda: EPOCH + trio.current_time())
+    former, threads = wallclock.use(lambda: EPOCH + trio.current_time()), threading.active_count()
     (folder / "resolv.conf").write_text("nameserver 192.0.2.53\n")
     try:
         async with trio.open_nursery() as nursery:
@@ -259,6 +260,7 @@ async def open_cluster(folder: Path, nodes: int = 0, *, controllers: bool = True
                 await cluster.add_node()
             await cluster.settle()
             yield cluster
+            assert threading.active_count() <= threads, "something used a thread: a virtual clock does not wait for one"
             nursery.cancel_scope.cancel()
     finally:
         wallclock.use(former)

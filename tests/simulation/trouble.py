@@ -17,10 +17,11 @@ from edgek.model.objects import Object
 from tests.simulation.cluster import Change, SimulatedCluster
 from tests.simulation.machine import SimulatedNode
 from tests.simulation.wire import WRITES, Trouble
-from tests.simulation.workloads import budget, daemon_set, deployment, image, job, service, template
+from tests.simulation.workloads import budget, claim, daemon_set, deployment, image, job, service, template, with_claim
 
 PEACE_S = 1000.0  # lost nodes are given up after 350 s, crashed containers wait for 300 s at most
 COMPLETIONS = 3
+SHOP = "shop"
 QUOTA = {"metadata": {"name": "most"}, "spec": {"hard": {"pods": "100"}}}
 
 
@@ -161,6 +162,28 @@ async def storm(cluster: SimulatedCluster, number: int) -> None:
     cluster.exchange.trouble = (lambda who, request: "") if calm else trouble
 
 
+async def delete_web(cluster: SimulatedCluster, number: int) -> None:
+    await cluster.delete(kinds.DEPLOYMENT, "web", propagation=("Background", "Foreground", "Orphan")[number % 3])
+
+
+async def make_web(cluster: SimulatedCluster, number: int) -> None:
+    with suppress(errors.AlreadyExists):
+        await cluster.create(kinds.DEPLOYMENT, deployment(number % 6, made=template(cpu="1")))
+
+
+async def open_shop(cluster: SimulatedCluster, number: int) -> None:
+    """A namespace of its own, with files."""
+    with suppress(errors.AlreadyExists):
+        await cluster.create(kinds.NAMESPACE, {"metadata": {"name": SHOP}})
+    with suppress(errors.AlreadyExists, errors.Forbidden):  # the namespace may be on its way out
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim(), SHOP)
+        await cluster.create(kinds.DEPLOYMENT, deployment(1, made=template(**with_claim()), strategy={"type": "Recreate"}), SHOP)
+
+
+async def close_shop(cluster: SimulatedCluster, number: int) -> None:
+    await cluster.delete(kinds.NAMESPACE, SHOP)
+
+
 async def nothing(cluster: SimulatedCluster, number: int) -> None:
     """Time passes."""
 
@@ -170,6 +193,7 @@ OPERATIONS: dict[str, Callable[[SimulatedCluster, int], Awaitable[None]]] = {
     for each in (
         nothing, scale, update, delete_pod, evict_pod, delete_daemons, lose_power, kill_agent, boot, cut_wire, mend_wire, delete_node, cordon,
         crash, restart_runtime, restart_controllers, restart_scheduler, restart_api, cut_watches, compact, storm,
+        delete_web, make_web, open_shop, close_shop,
     )
 }  # fmt: skip
 
@@ -193,6 +217,8 @@ async def make_peace(cluster: SimulatedCluster) -> None:
     await trio.sleep(5)
     for node in cluster.nodes.values():
         await cluster.change(kinds.NODE, node.name, {"spec": {"unschedulable": None}})
+    await cluster.until(lambda: not objects.is_deleting(cluster.find(kinds.DEPLOYMENT, "web") or {}))
+    await make_web(cluster, 4)
     await trio.sleep(PEACE_S)
     await cluster.settle()
 
@@ -229,9 +255,9 @@ def _cpu(pod: Object) -> int:
 
 async def faults(cluster: SimulatedCluster) -> list[str]:
     """Everything that is not as it was asked for."""
-    found = [*_faults_of_pods(cluster), *_faults_of_owners(cluster), *_faults_of_statuses(cluster)]
+    found = [*_faults_of_pods(cluster), *_faults_of_owners(cluster), *_faults_of_statuses(cluster), *_faults_of_shop(cluster)]
     for node in cluster.nodes.values():
-        wanted = {objects.uid(pod) for pod in cluster.pods(node=node.name) if pod["status"].get("phase") == "Running"}
+        wanted = {objects.uid(pod) for pod in cluster.pods("", node=node.name) if pod["status"].get("phase") == "Running"}
         running = {box.uid for box in await node.runtime.sandboxes() if box.ready}
         if running != wanted:
             found.append(f"{node.name} runs {len(running)} pods, should {len(wanted)}: {running ^ wanted}")
@@ -251,7 +277,7 @@ def _faults_of_pods(cluster: SimulatedCluster) -> Iterator[str]:
     if daemons != Counter(list(cluster.nodes)):
         yield f"daemons on {daemons}"
     names = {objects.name(node) for node in cluster.all(kinds.NODE)}
-    for pod in cluster.pods():
+    for pod in cluster.pods(""):
         if pod["spec"].get("nodeName") not in names:
             yield f"pod {objects.name(pod)} is on {pod['spec'].get('nodeName')!r}"
         if objects.is_deleting(pod):
@@ -284,7 +310,7 @@ def _faults_of_statuses(cluster: SimulatedCluster) -> Iterator[str]:
     counts = tuple(status.get(key, 0) for key in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"))
     if counts != (len(web),) * 4:
         yield f"web says {counts}, there are {len(web)}"
-    active = [each for each in cluster.all(kinds.REPLICA_SET) if each["spec"]["replicas"]]
+    active = [each for each in cluster.all(kinds.REPLICA_SET, "default") if each["spec"]["replicas"]]
     if len(active) > 1:
         yield f"{len(active)} ReplicaSets are active"
     kept = cluster.get(kinds.POD_DISRUPTION_BUDGET, "web")["status"]
@@ -301,6 +327,19 @@ def _faults_of_statuses(cluster: SimulatedCluster) -> Iterator[str]:
     for node in cluster.all(kinds.NODE):
         if not objects.condition_is(node, "Ready", "True") or node["spec"].get("taints"):
             yield f"{objects.name(node)} is {objects.condition(node, 'Ready')}, {node['spec'].get('taints')}"
+
+
+def _faults_of_shop(cluster: SimulatedCluster) -> Iterator[str]:
+    volumes = [objects.name(each) for each in cluster.all(kinds.PERSISTENT_VOLUME)]
+    folders = [each.name for each in (cluster.folder / "storage").glob("*")]
+    if cluster.find(kinds.NAMESPACE, SHOP) is None:
+        left = [f"{kind.resource} {objects.name(obj)}" for kind in kinds.KINDS if kind.namespaced for obj in cluster.all(kind, SHOP)]
+        if left or volumes or folders:
+            yield f"the shop is closed, but there are {left}, {volumes}, {folders}"
+    elif cluster.find(kinds.DEPLOYMENT, "web", SHOP) is not None:
+        ready = cluster.ready_pods(SHOP)
+        if (len(ready), len(volumes), len(folders)) != (1, 1, 1):
+            yield f"the shop has {len(ready)} ready pods, {volumes}, {folders}"
 
 
 def _image(spec: dict[str, Any]) -> str:
