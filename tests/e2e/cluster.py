@@ -237,7 +237,8 @@ class Cluster:
             "cgroups": {path for path in self.cgroups() if "/pod" in path.rpartition("kubepods")[2]},
             "links": {line.split(":")[1].strip().split("@")[0] for line in links},
             "rules": {line.strip() for line in rules},
-            "addresses": set(sh(f"ip -n {self.name} -o addr").splitlines()),
+            # Those of the kernel's own choosing aside: they differ after a power cut.
+            "addresses": {line for line in sh(f"ip -n {self.name} -o addr").splitlines() if "scope link" not in line},
             "routes": set(sh(f"ip -n {self.name} route").splitlines()),
             "pods": {path.name for path in (self.data / "agent" / "kubelet" / "pods").glob("*")},
             "networks": {path.name for path in (self.run_dir / "cni").glob("*")},

@@ -14,14 +14,32 @@ import attrs
 import pytest
 
 from tests.e2e.churn import IMAGES, Ledger, Workloads, deployment
-from tests.e2e.cluster import SETTLE_S, Cluster
-from tests.e2e.direct import PODS, Direct, Unanswered
+from tests.e2e.cluster import SETTLE_S, Cluster, Failed, restarts
+from tests.e2e.direct import DEPLOYMENTS, PODS, Direct, Unanswered
 
 pytestmark = pytest.mark.node
 
 ROUNDS = int(os.environ.get("EDGEK_TROUBLE_ROUNDS", "50"))
 SEED = int(os.environ.get("EDGEK_TROUBLE_SEED", "1"))
 STEADY = "app=steady"
+STEADY_SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "steady"},
+    "spec": {"type": "NodePort", "selector": {"app": "steady"}, "ports": [{"port": 80, "nodePort": 30081}]},
+}
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "kept"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}},
+}
+JOB = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "once"},
+    "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": IMAGES[0], "command": ["true"]}]}}},
+}
 
 
 @attrs.frozen
@@ -93,11 +111,8 @@ def containers(direct: Direct, selector: str = STEADY) -> dict[str, tuple[str, i
 
 
 def test_killed_at_random_moments_under_churn_it_settles_and_forgets_nothing(cluster: Cluster, direct: Direct) -> None:
-    before = cluster.traces()
-    port = {"port": 80, "nodePort": 30081}
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "steady"}, "spec": {"type": "NodePort", "selector": {"app": "steady"}}}
-    service["spec"]["ports"] = [port]  # type: ignore[index]
-    cluster.apply(deployment("steady", 2, IMAGES[0], livenessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1}), service)
+    before = empty(cluster)
+    cluster.apply(deployment("steady", 2, IMAGES[0], livenessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1}), STEADY_SERVICE)
     cluster.ready(STEADY, 2)
     untouched = containers(direct)
     ledger, workloads = Ledger(direct, SEED), Workloads(direct, SEED)
@@ -165,6 +180,58 @@ def settle(cluster: Cluster, workloads: Workloads, when: str) -> None:
     cluster.until(settled, SETTLE_S, f"{when}: all is as wanted", lambda: why[0])
 
 
+def empty(cluster: Cluster) -> dict[str, set[str]]:
+    """What a node holds that runs no pods: the rules of the API's own Service are there."""
+    cluster.until(lambda: any("10.43.0.1 " in rule for rule in cluster.traces()["rules"]), 30, "the API's Service is served")
+    return cluster.traces()
+
+
 def leftovers(cluster: Cluster, before: dict[str, set[str]]) -> str:
     after = {**cluster.traces(), "containers": set(cluster.ctr("containers", "list", "-q").split()), "shims": cluster.shims()}
     return "\n".join(f"{what}: left {sorted(found - before.get(what, set()))}" for what, found in after.items() if found - before.get(what, set()))
+
+
+def test_after_a_power_cut_all_pods_come_back_with_their_data_and_what_was_done_is_not_done_again(cluster: Cluster, direct: Direct) -> None:
+    keeper = deployment("keeper", 1, IMAGES[0], volumeMounts=[{"name": "v", "mountPath": "/data"}, {"name": "e", "mountPath": "/scratch"}])
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "kept"}}, {"name": "e", "emptyDir": {}}]
+    keeper["spec"]["template"]["spec"]["volumes"] = volumes
+    cluster.apply(CLAIM, keeper, deployment("steady", 2, IMAGES[0]), STEADY_SERVICE, JOB)
+    cluster.ready("app=keeper", 1)
+    cluster.ready(STEADY, 2)
+    cluster.kubectl("wait", "--for=condition=Complete", "job/once", "--timeout=60s", timeout_s=70)
+    cluster.kubectl("exec", "deployment/keeper", "--", "sh", "-c", "echo kept >/data/file; echo too >/scratch/file; echo gone >/tmp/file")
+    before, done = uids(cluster), containers(direct, "job-name=once")
+
+    cluster.power_cut()
+    cluster.start()
+    # Until the node has looked at them, the pods are shown as they were.
+    again = "app in (keeper,steady)"
+    cluster.until(lambda: restarts(cluster.pods(again)) == 3, SETTLE_S, "all three have been started again", lambda: str(containers(direct)))
+    cluster.ready(again, 3)
+
+    assert uids(cluster) == before, "they are the same pods"
+    assert cluster.kubectl("exec", "deployment/keeper", "--", "cat", "/data/file", "/scratch/file") == "kept\ntoo"
+    with pytest.raises(Failed, match="No such file"):
+        cluster.kubectl("exec", "deployment/keeper", "--", "cat", "/tmp/file")
+    assert containers(direct, "job-name=once") == done
+    assert cluster.http(f"http://{cluster.inside_ip}:30081/", outside=True).strip() == "one"
+    assert cluster.kubectl("exec", "deployment/keeper", "--", "curl", "-sS", "--max-time", "5", "http://steady/") == "one"
+    cluster.kubectl("delete", "deployments,services,jobs,pvc", "--all", "--timeout=60s", timeout_s=70)
+    cluster.until(lambda: not cluster.pods(), SETTLE_S, "all pods are gone")
+
+
+def test_a_pod_deleted_while_the_box_was_dark_is_gone_when_it_is_back(cluster: Cluster, direct: Direct) -> None:
+    """The deletion is acknowledged, then the power is cut before the container has ended."""
+    before = empty(cluster)
+    cluster.apply(deployment("steady", 2, IMAGES[0], grace_s=30, lifecycle={"preStop": {"sleep": {"seconds": 20}}}))
+    cluster.ready(STEADY, 2)
+    direct.delete(f"{DEPLOYMENTS}/steady")
+    cluster.until(lambda: all(pod["metadata"].get("deletionTimestamp") for pod in cluster.pods()), 20, "the pods are being ended")
+    cluster.power_cut()
+    cluster.start()
+    cluster.until(lambda: not cluster.pods(), 30, "the pods are gone")
+    cluster.until(lambda: leftovers(cluster, before) == "", 30, "nothing is left", lambda: leftovers(cluster, before))
+
+
+def uids(cluster: Cluster) -> dict[str, str]:
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in cluster.pods()}
