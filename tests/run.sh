@@ -10,7 +10,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 # What the tests of the node need from the distribution: program, package.
 NEEDED='containerd:containerd runc:runc nft:nftables ip:iproute2 conntrack:conntrack musl-gcc:musl-tools strace:strace zstd:zstd nginx:nginx-light
-busybox:busybox-static qemu-system-x86_64:qemu-system-x86 debootstrap:debootstrap mkfs.ext4:e2fsprogs cpio:cpio cc:gcc'
+busybox:busybox-static faketime:faketime qemu-system-x86_64:qemu-system-x86 debootstrap:debootstrap mkfs.ext4:e2fsprogs cpio:cpio cc:gcc'
 
 install_packages() {
     missing=
