@@ -55,11 +55,45 @@ def test_addresses_and_routes_are_set_replaced_and_deleted(pair: tuple[netlink.S
             netlink.set_route(far, left.index, gateway=IPv4Address("169.254.1.1"), source=address),
         )
     assert (left.index, address) in inside.addresses()
-    assert netlink.Route(far, IPv4Address("169.254.1.1"), left.index) in inside.routes()
+    assert netlink.Route(far, IPv4Address("169.254.1.1"), left.index, source=address) in inside.routes()
+    assert netlink.Neighbour(IPv4Address("169.254.1.1"), "ee:ee:ee:ee:ee:ee", permanent=True) in inside.neighbours(left.index)
     inside.run(netlink.delete_route(far), netlink.delete_neighbour(left.index, IPv4Address("169.254.1.1")))
     inside.run(netlink.delete_address(left.index, address, 32))
     assert (left.index, address) not in inside.addresses()
     assert far not in [route.destination for route in inside.routes()]
+
+
+def test_who_set_a_route_is_remembered_and_only_his_is_deleted(pair: tuple[netlink.Socket, netlink.Link]) -> None:
+    inside, left = pair
+    far = ip_network("10.2.0.0/16")
+    inside.run(netlink.set_route(far, left.index, protocol=77))
+    assert [route.protocol for route in inside.routes() if route.destination == far] == [77]
+    with pytest.raises(netlink.NetlinkError):
+        inside.run(netlink.delete_route(far, protocol=78))
+    inside.run(netlink.delete_route(far, protocol=77))
+    assert far not in [route.destination for route in inside.routes()]
+
+
+def test_a_gateway_that_is_not_on_the_link_is_refused_where_the_kernel_shall_check(pair: tuple[netlink.Socket, netlink.Link]) -> None:
+    inside, left = pair
+    with pytest.raises(netlink.NetlinkError) as caught:
+        inside.run(netlink.set_route(ip_network("10.2.0.0/16"), left.index, gateway=IPv4Address("192.0.2.9"), onlink=False))
+    assert caught.value.errno == errno.ENETUNREACH
+
+
+def test_a_thousand_requests_are_all_answered(pair: tuple[netlink.Socket, netlink.Link]) -> None:
+    inside, left = pair
+    destinations = [ip_network(f"10.{number // 250}.{number % 250}.0/24") for number in range(1000)]
+    inside.run(*(netlink.set_route(destination, left.index) for destination in destinations))
+    assert {route.destination for route in inside.routes()} >= set(destinations)
+
+
+def test_the_mtu_is_changed_in_place(pair: tuple[netlink.Socket, netlink.Link]) -> None:
+    inside, left = pair
+    inside.run(netlink.set_mtu(left.index, 1300))
+    changed = inside.link("left")
+    assert changed is not None
+    assert (changed.index, changed.mtu, changed.up) == (left.index, 1300, True)
 
 
 def test_a_refusal_says_what_was_asked_and_the_others_are_carried_out(pair: tuple[netlink.Socket, netlink.Link]) -> None:
