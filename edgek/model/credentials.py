@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
 import attrs
 
 from edgek.model.errors import UsageError
 
 SECURE_PREFIX = "K10"
+BOOTSTRAP = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")  # a token that lasts for a while: its public name, a dot, its secret
 
 
 @attrs.frozen
 class JoinToken:
-    """``K10<sha256 of the CA certificate>::server:<secret>``, or the bare secret. With it, a node knows the server before it tells the secret."""
+    """``K10<sha256 of the CA certificate>::server:<secret>``, or the bare secret. With it, a node knows the server before it tells the secret.
+
+    A bootstrap token has no user: ``K10<sha256>::<id>.<secret>``.
+    """
 
     secret: str
     user: str = "server"
@@ -26,6 +31,8 @@ class JoinToken:
         if not text.startswith(SECURE_PREFIX):
             return cls(text)
         digest, _, rest = text.removeprefix(SECURE_PREFIX).partition("::")
+        if len(digest) == 64 and BOOTSTRAP.fullmatch(rest):
+            return cls(rest, "", digest)
         user, _, secret = rest.partition(":")
         if len(digest) != 64 or not user or not secret:
             raise UsageError("--token is not complete: a token looks like K10<64 hex digits>::server:<secret>; copy it whole from the server")
@@ -36,7 +43,9 @@ class JoinToken:
         return not self.authority_hash or self.authority_hash == authority_hash(authority_pem)
 
     def __str__(self) -> str:
-        return f"{SECURE_PREFIX}{self.authority_hash}::{self.user}:{self.secret}" if self.authority_hash else self.secret
+        if not self.authority_hash:
+            return self.secret
+        return f"{SECURE_PREFIX}{self.authority_hash}::{self.user}{':' if self.user else ''}{self.secret}"
 
 
 def authority_hash(authority_pem: bytes) -> str:

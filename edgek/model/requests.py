@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from edgek.model import quantity
@@ -11,15 +11,27 @@ from edgek.model.objects import Object
 
 
 def of_pod(spec: Mapping[str, Any]) -> dict[str, int]:
-    """Resource name → billionths (``quantity.Quantity.nanos``).
+    """What a pod asks for: resource name → billionths (``quantity.Quantity.nanos``). A limit without a request is one."""
+    return _needed(spec, _requests)
 
-    The containers and sidecars run together; an init container runs beside the sidecars before it; the pod needs the larger of both, and its
-    overhead. Requests of the whole pod (``spec.resources``) count instead of its containers' where they are given.
+
+def limits_of_pod(spec: Mapping[str, Any]) -> dict[str, int]:
+    """What a pod may use, likewise; without those resources that some container may use without limit."""
+    every = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    found = _needed(spec, _limits)
+    own = _limits(spec)
+    return {name: amount for name, amount in found.items() if name in own or all(name in _limits(container) for container in every)}
+
+
+def _needed(spec: Mapping[str, Any], amounts: Callable[[Mapping[str, Any]], dict[str, int]]) -> dict[str, int]:
+    """The containers and sidecars run together; an init container runs beside the sidecars before it; the pod needs the larger of both.
+
+    Its overhead comes on top. What the whole pod asks for (``spec.resources``) counts instead of its containers' where it is given.
     """
     together: Counter[str] = Counter()
     peak: dict[str, int] = {}
     for container in spec.get("initContainers") or ():
-        own = _requests(container)
+        own = amounts(container)
         if container.get("restartPolicy") == "Always":
             together.update(own)
             own = dict(together)
@@ -27,11 +39,11 @@ def of_pod(spec: Mapping[str, Any]) -> dict[str, int]:
             own = {name: own.get(name, 0) + together[name] for name in {*own, *together}}
         peak = largest(peak, own)
     for container in spec.get("containers") or ():
-        together.update(_requests(container))
+        together.update(amounts(container))
     total = largest(peak, together)
-    total.update(_requests(spec))
-    for name, text in (spec.get("overhead") or {}).items():
-        total[name] = total.get(name, 0) + quantity.parse(str(text)).nanos
+    total.update(amounts(spec))
+    for name, amount in parsed(spec.get("overhead")).items():
+        total[name] = total.get(name, 0) + amount
     return total
 
 
@@ -74,3 +86,7 @@ def _staying(spec: Mapping[str, Any]) -> Iterable[Object]:
 def _requests(container: Mapping[str, Any]) -> dict[str, int]:
     asked = container.get("resources") or {}
     return {**parsed(asked.get("limits")), **parsed(asked.get("requests"))}
+
+
+def _limits(container: Mapping[str, Any]) -> dict[str, int]:
+    return parsed((container.get("resources") or {}).get("limits"))

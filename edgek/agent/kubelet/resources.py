@@ -5,13 +5,14 @@ The formulas are upstream's (``pkg/kubelet/cm``): 1024 shares a CPU, a quota in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from edgek.agent.runtime.runtime import Resources
-from edgek.model import quantity
+from edgek.model import quality, quantity
+from edgek.model import requests as model_requests
 from edgek.model.objects import Object
 
 PERIOD_US = 100_000
@@ -36,24 +37,7 @@ def number(text: str) -> float:
 
 def qos_class(pod: Object) -> str:
     """Guaranteed, Burstable or BestEffort."""
-    spec = pod.get("spec") or {}
-    own = spec.get("resources")
-    if own and (own.get("requests") or own.get("limits")):
-        return _qos([own])
-    return _qos([c.get("resources") or {} for c in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))])
-
-
-def _qos(parts: Iterable[Mapping[str, Any]]) -> str:
-    guaranteed, anything = True, False
-    for part in parts:
-        for name in ("cpu", "memory"):
-            limit = amount(part, "limits", name)
-            request = amount(part, "requests", name) or limit
-            anything = anything or bool(limit or request)
-            guaranteed = guaranteed and bool(limit) and limit == request
-    if not anything:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
+    return quality.quality_class(pod.get("spec") or {})
 
 
 def shares(cpus: float) -> int:
@@ -107,35 +91,10 @@ def of_pod(pod: Object) -> PodShare:
 
 
 def requests(pod: Object, name: str) -> float:
-    """What the scheduler counts: all containers together, or the largest init container with the sidecars before it, and the overhead."""
-    return _total(pod, "requests", name, every=False)
+    """What the scheduler counts, in whole units."""
+    return model_requests.of_pod(pod.get("spec") or {}).get(name, 0) / quantity.NANO
 
 
 def limits(pod: Object, name: str) -> float:
     """0 where some container has no limit."""
-    return _total(pod, "limits", name, every=True)
-
-
-def _total(pod: Object, section: str, name: str, *, every: bool) -> float:
-    spec = pod.get("spec") or {}
-    overhead = number(str((spec.get("overhead") or {}).get(name, "0")))
-    own = amount(spec.get("resources"), section, name)
-    if own:
-        return own + overhead
-    regular = [_want(c, section, name) for c in spec.get("containers") or ()]
-    first = [(_want(c, section, name), c.get("restartPolicy") == "Always") for c in spec.get("initContainers") or ()]
-    if every and not all([*regular, *(value for value, _ in first)]):
-        return 0.0
-    sidecars, most = 0.0, 0.0
-    for value, stays in first:
-        most = max(most, sidecars + value)
-        sidecars += value if stays else 0.0
-    found = max(most, sidecars + sum(regular))
-    return found + overhead if found or not every else 0.0
-
-
-def _want(container: Object, section: str, name: str) -> float:
-    found = amount(container.get("resources"), section, name)
-    if section == "requests":
-        return found or amount(container.get("resources"), "limits", name)
-    return found
+    return model_requests.limits_of_pod(pod.get("spec") or {}).get(name, 0) / quantity.NANO

@@ -7,9 +7,9 @@ from typing import Any
 
 from edgek.model import kinds, objects
 from edgek.model.objects import Object
+from edgek.model.quality import quality_class
 from edgek.server.resources.base import Resource, keep_all_but_status, keep_member
 from edgek.server.resources.pod_defaults import default_pod, default_template
-from edgek.server.resources.pod_quality import quality_class
 from edgek.server.resources.pod_update import check_ephemeral_update, check_pod_update
 from edgek.server.resources.pod_warnings import pod_warnings
 from edgek.server.resources.validation import names

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from edgek.model.quality import QOS_RESOURCES
 from edgek.model.quantity import NANO, Quantity
 from edgek.server.resources.validation import names
 from edgek.server.resources.validation.fields import Errors, Path, items
 from edgek.server.resources.validation.values import AT_LEAST_0, quantity
 
 CONTAINER_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
-QOS_RESOURCES = ("cpu", "memory")
 _QUOTA_COUNTS = frozenset(
     {"pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims", "services.nodeports"}
     | {"services.loadbalancers"}

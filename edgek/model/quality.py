@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from edgek.model.quantity import ZERO, Quantity
-from edgek.server.resources.validation.compute import QOS_RESOURCES
-from edgek.server.resources.validation.values import quantity
+from edgek.model.quantity import ZERO, Quantity, QuantityError, parse
+
+QOS_RESOURCES = ("cpu", "memory")
 
 QualityClass = Literal["Guaranteed", "Burstable", "BestEffort"]
 
@@ -35,8 +35,18 @@ def _add(total: dict[str, Quantity], owner: Mapping[str, Any], kind: str) -> set
     """Add an owner's CPU and memory to ``total``; returns which of them it names."""
     found = set()
     for name in QOS_RESOURCES:
-        amount = quantity(((owner.get("resources") or {}).get(kind) or {}).get(name))
+        asked = owner.get("resources") or {}
+        limit = (asked.get("limits") or {}).get(name)  # a limit without a request is one
+        amount = _quantity((asked.get(kind) or {}).get(name) or limit if kind == "requests" else limit)
         if amount.nanos > 0:
             total[name] = total.get(name, ZERO) + amount
             found.add(name)
     return found
+
+
+def _quantity(text: str | None) -> Quantity:
+    """What is no quantity counts as nothing: somebody else says so."""
+    try:
+        return parse(str(text or "0"))
+    except QuantityError:
+        return ZERO

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edgek.server.resources.pod_quality import quality_class
+from edgek.model.quality import quality_class
 from tests.server.resources.scene import table
 
 BOTH = {"cpu": "1", "memory": "1Gi"}
