@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from tests.bench.cgroup import Group
 from tests.bench.connection import Access, Watch, administrator
 from tests.bench.process import Process, below
 from tests.e2e.cluster import Cluster
@@ -55,14 +56,18 @@ class Box:
 
 
 @contextlib.contextmanager
-def started(*flags: str) -> Iterator[Box]:
-    box = Box(*flags)
+def started(*flags: str, group: Group | None = None) -> Iterator[Box]:
+    """A node that is Ready; all of it in ``group``, if there is one."""
+    box = Box(*flags, *(("--cgroup-root", group.pods) if group else ()))
     try:
-        box.cluster.start()
+        with group.entered() if group else contextlib.nullcontext():
+            box.cluster.start()
         box.wait_for_account()
         yield box
     finally:
         box.cluster.remove()
+        if group:
+            group.remove()
 
 
 def pod(name: str) -> dict[str, Any]:
