@@ -1,17 +1,22 @@
 """Bring the default objects into being when the server starts: what is missing is made, what drifted is mended, nothing else is written.
 
+The few without which no pod finds the API are kept so while it runs.
+
 Everything goes through the API like any other write. Objects are written side by side, so that the store makes few batches of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 
 import attrs
 import trio
 
 from edgek.client.client import Client
-from edgek.host import wallclock
+from edgek.client.informer import Informer
+from edgek.client.transport import Disconnected
+from edgek.host import log, wallclock
 from edgek.model import errors, objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
@@ -21,6 +26,8 @@ from edgek.server.api.identity import AUTHENTICATED_GROUP, MASTERS_GROUP, User
 
 # As whom the client that is handed over should act.
 USER = User("system:apiserver", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
+
+MEND_AGAIN_S = 10.0  # while writes are refused
 
 
 @attrs.frozen
@@ -40,6 +47,38 @@ async def ensure_defaults(client: Client, settings: Settings, *, agents: bool) -
     count = await _ensure(client, list(default_objects.namespaces()))
     rest = [*default_roles.all_of(agents=agents), *default_objects.all_of(settings)]
     return count + await _ensure(client, rest)
+
+
+async def keep_defaults(client: Client, settings: Settings, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Mend what the cluster cannot do without as soon as somebody deletes or changes it. Until cancelled."""
+    wanted = list(default_objects.kept(settings))
+    told, changes = trio.open_memory_channel[None](1)
+
+    def notice(key: str, old: str | None, new: str | None) -> None:
+        if old is not None:
+            with contextlib.suppress(trio.WouldBlock):
+                told.send_nowait(None)
+
+    async with trio.open_nursery() as nursery:
+        for kind, namespace, name in dict.fromkeys((d.kind, objects.namespace(d.obj), objects.name(d.obj)) for d in wanted):
+            informer = Informer(client, kind, objects.revision, namespace=namespace, fields=f"metadata.name={name}")
+            informer.add_handler(notice)
+            await nursery.start(informer.run)
+        task_status.started()
+        async for _ in changes:
+            await _mend(client, wanted)
+
+
+async def _mend(client: Client, wanted: Sequence[Default]) -> None:
+    mended = False
+    while not mended:
+        try:
+            if count := await _ensure(client, wanted):
+                log.warning("default objects mended", count=count)
+            mended = True
+        except* (errors.ApiError, Disconnected) as group:
+            log.warning("default objects cannot be mended yet", error=group.exceptions[0])
+            await trio.sleep(MEND_AGAIN_S)
 
 
 def plan(wanted: Iterable[Default], seen: Iterable[tuple[Kind, Object]]) -> list[Write]:

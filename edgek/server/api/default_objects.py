@@ -92,6 +92,12 @@ def all_of(settings: Settings) -> Iterator[Default]:
         yield Default(kinds.STORAGE_CLASS, _local_storage_class())
 
 
+def kept(settings: Settings) -> Iterator[Default]:
+    """Without these no pod finds the API: they are mended while the server runs, not only when it starts."""
+    yield from namespaces()
+    yield from _apiserver(settings)
+
+
 def namespaces() -> Iterator[Default]:
     for name in NAMESPACES:
         yield Default(kinds.NAMESPACE, _object(kinds.NAMESPACE, name))

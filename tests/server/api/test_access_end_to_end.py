@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 
 from edgek.client.client import Client
 from edgek.client.transport import Request
@@ -14,7 +15,7 @@ from edgek.model import errors, kinds
 from edgek.server.api.assembly import assemble
 from edgek.server.api.authn import Authenticator
 from edgek.server.api.authz import Authorizer
-from edgek.server.api.bootstrap import USER, ensure_defaults
+from edgek.server.api.bootstrap import USER, ensure_defaults, keep_defaults
 from edgek.server.api.default_objects import Settings
 from edgek.server.api.identity import Attributes, User
 from edgek.server.api.local import LocalTransport
@@ -54,6 +55,20 @@ async def test_the_second_start_of_a_real_server_writes_nothing(cluster: Cluster
     before = cluster.backend.revision
     assert await ensure_defaults(cluster.admin, SETTINGS, agents=True) == 0
     assert cluster.backend.revision == before + 0
+
+
+async def test_what_leads_pods_to_the_api_is_made_again_when_somebody_deletes_or_changes_it(cluster: Cluster) -> None:
+    before = await cluster.admin.get(kinds.ENDPOINT_SLICE, "kubernetes", "default")
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(keep_defaults, cluster.admin, SETTINGS)
+            await cluster.admin.delete(kinds.SERVICE, "kubernetes", "default")
+            while not any(o["metadata"]["name"] == "kubernetes" for o in (await cluster.admin.list(kinds.SERVICE, "default")).items):
+                await trio.lowlevel.checkpoint()
+            await cluster.admin.update(kinds.ENDPOINT_SLICE, {**before, "endpoints": []})
+            while (await cluster.admin.get(kinds.ENDPOINT_SLICE, "kubernetes", "default"))["endpoints"] != before["endpoints"]:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
 
 
 async def test_the_dns_service_holds_its_address(cluster: Cluster) -> None:
