@@ -26,12 +26,15 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command("server", "edgek.cli.server", "run a cluster: the API, its controllers, and a node on this machine"),
+    Command("agent", "edgek.cli.agent", "join another machine's cluster as a node"),
     Command("kubectl", "edgek.cli.kubectl", "run kubectl against this cluster"),
     Command("status", "edgek.cli.status", "show the node, its pods and Services, and what edgek costs"),
     Command("check", "edgek.cli.check", "see whether this machine can run edgek, and what to do where it cannot"),
     Command("images", "edgek.cli.images", "import and list container images"),
-    Command("token", "edgek.cli.token", "print the token by which nodes join"),
+    Command("token", "edgek.cli.token", "the tokens by which nodes join: print, create, list, delete, rotate"),
+    Command("node", "edgek.cli.node", "forget a node, so that another machine may have its name"),
     Command("db", "edgek.cli.db", "inspect, compact and copy the database"),
+    Command("csi", "edgek.cli.csi", "serve a storage driver of ours alone, for other clusters and for tests"),
     Command("completion", "edgek.cli.completion", "print a completion script for bash, zsh or fish"),
     Command("version", "edgek.cli.version", "print the version"),
 )
@@ -41,7 +44,6 @@ INTERNAL = {"internal-store": "edgek.server.store.schema"}
 
 # What k3s has as a command and edgek has not (yet): refused by name.
 REFUSED = {
-    "agent": "joining another machine's cluster is not supported yet; `edgek server` runs a cluster of one node",
     "etcd-snapshot": "edgek keeps its data in SQLite: `edgek db backup FILE` copies a running server's database",
     "secrets-encrypt": "encryption at rest is not supported yet",
     "certificate": "certificates renew while edgek runs; managing them by hand is not supported yet",

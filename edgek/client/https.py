@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import quote, urlencode
 
@@ -26,19 +26,57 @@ ANSWER_S = 60.0  # a whole answer; a stream has no limit
 
 @attrs.frozen
 class Server:
-    """``token`` is read for every request, so that a renewed one is used at once."""
+    """``token`` is read for every request, so that a renewed one is used at once. ``name`` is what its certificate must bear, if not ``host``."""
 
     host: str
     port: int
     context: ssl.SSLContext
     token: Callable[[], str] | None = None
+    name: str = ""
+
+    async def dial(self) -> tls.Channel:
+        """Raises Disconnected, whose cause is the OSError."""
+        try:
+            with trio.fail_after(CONNECT_S):
+                return await tls.dial(self.host, self.port, self.context, name=self.name)
+        except (OSError, trio.TooSlowError) as exc:
+            raise Disconnected(f"cannot reach {self}: {exc or 'no answer'}") from exc
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Choice:
+    """The servers of one cluster, of which the one that answered last is asked next. All who dial from here share one, to learn from each other."""
+
+    def __init__(self, *servers: Server) -> None:
+        self._servers = deque(servers)
+
+    @property
+    def current(self) -> Server:
+        return self._servers[0]
+
+    def __len__(self) -> int:
+        return len(self._servers)
+
+    def failed(self, server: Server) -> None:
+        """The next one's turn, unless somebody has seen to that already."""
+        if self._servers[0] == server:
+            self._servers.rotate(-1)
+
+    def learn(self, servers: Sequence[Server]) -> None:
+        """These are the servers now. The current one stays first where it is among them."""
+        current = self._servers[0]
+        self._servers = deque(servers)
+        if current in self._servers:
+            self._servers.rotate(-self._servers.index(current))
 
 
 class HttpsTransport:
     """See ``client.transport.Transport``. ``close`` drops idle connections; it may be used again afterwards."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server | Choice) -> None:
+        self._choice = server if isinstance(server, Choice) else Choice(server)
         self._idle: deque[tls.Channel] = deque()
 
     async def request(self, request: Request) -> Response:
@@ -75,13 +113,21 @@ class HttpsTransport:
         while self._idle:
             self._idle.pop().close()
 
+    @property
+    def _server(self) -> Server:
+        return self._choice.current
+
     async def _connect(self) -> tls.Channel:
-        server = self._server
-        try:
-            with trio.fail_after(CONNECT_S):
-                return await tls.dial(server.host, server.port, server.context)
-        except (OSError, trio.TooSlowError) as exc:
-            raise Disconnected(f"cannot reach {server.host}:{server.port}: {exc or 'no answer'}") from exc
+        """To the server that answered last, or else to the next one that does."""
+        for left in range(len(self._choice) - 1, -1, -1):
+            server = self._server
+            try:
+                return await server.dial()
+            except Disconnected:
+                self._choice.failed(server)
+                if not left:
+                    raise
+        raise Disconnected("there is no server to ask")
 
     async def _exchange(self, channel: tls.Channel, request: Request) -> Response:
         """Raises ``_Stale`` when nothing at all came back."""

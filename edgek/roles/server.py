@@ -56,6 +56,7 @@ class Server:
         yield Service("store", self.run_store)
         yield Service("api", self.run_api)
         yield Service("certificates", self.run_certificates)
+        yield Service("default objects", self.run_default_objects)
         if not config.disable_controller_manager:
             yield Service("controllers", self.run_controllers)
         if not config.disable_scheduler:
@@ -131,6 +132,11 @@ class Server:
                 tls.reload(self._context, self.keys.serving_file)
                 self._write_kubeconfig()
                 log.info("certificates renewed")
+
+    async def run_default_objects(self, *, task_status: trio.TaskStatus[None]) -> None:
+        from edgek.server.api import bootstrap
+
+        await bootstrap.keep_defaults(self.client(bootstrap.USER, "edgek-apiserver"), self._defaults(), task_status=task_status)
 
     async def run_controllers(self, *, task_status: trio.TaskStatus[None]) -> None:
         from edgek.client import reconcile

@@ -1,0 +1,279 @@
+"""Become a node of a cluster elsewhere, and stay one: token, authority, certificates, and what is kept of them below ``agent/``.
+
+A node that has joined starts from what it kept, whether its server answers or not; the token is only needed the first time, or for another cluster.
+Nothing secret is sent before the server has shown that it holds the authority which the token names.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from edgek.client.client import decoded
+from edgek.client.https import Choice, HttpsTransport, Server
+from edgek.client.joining import AUTHORITY_PATH, JOIN_PATH, RENEW_PATH, SERVER_NAME, Application, Cluster, Welcome
+from edgek.client.transport import Disconnected, Request, Response
+from edgek.config import Config, given_token
+from edgek.host import files, log, pki, tls
+from edgek.host.pki import Pair, Subject
+from edgek.host.worker import Worker
+from edgek.model import errors
+from edgek.model.credentials import JoinToken, authority_hash
+from edgek.model.errors import UsageError
+
+DEFAULT_PORT = 6443
+RETRY_FIRST_S = 1.0
+RETRY_MOST_S = 15.0
+RENEWAL_CHECK_S = 12 * 3600.0
+RENEWAL_RETRY_S = 600.0
+
+
+@attrs.frozen
+class Folder:
+    """What a joined node keeps. Keys and its own secret are for root alone."""
+
+    path: Path
+
+    @property
+    def client(self) -> Path:
+        return self.path / "client.pem"
+
+    @property
+    def serving(self) -> Path:
+        return self.path / "serving.pem"
+
+    @property
+    def server_authority(self) -> Path:
+        return self.path / "server-ca.crt"
+
+    @property
+    def client_authority(self) -> Path:
+        return self.path / "client-ca.crt"
+
+    @property
+    def cluster(self) -> Path:
+        return self.path / "cluster.json"
+
+    @property
+    def password(self) -> Path:
+        return self.path / "node-password"
+
+
+class Membership:
+    """A node's place in its cluster. ``choice`` is shared by all who dial the servers."""
+
+    def __init__(self, config: Config, folder: Folder, cluster: Cluster) -> None:
+        self.folder = folder
+        self.cluster = cluster
+        self.context = tls.client_context(folder.server_authority.read_text(), folder.client)
+        self.choice = Choice(*_servers(_asked(config), cluster, self.context))
+        self._asked = _asked(config)
+        # The cluster says how its network is made; flags of a node do not.
+        self.config = attrs.evolve(
+            config,
+            cluster_cidr=cluster.cluster_cidr,
+            service_cidr=cluster.service_cidr,
+            cluster_dns=cluster.cluster_dns,
+            cluster_domain=cluster.cluster_domain,
+        )
+
+    def learn(self, cluster: Cluster) -> None:
+        """The servers have moved, perhaps: written only when they did."""
+        if cluster.servers == self.cluster.servers:
+            return
+        self.cluster = attrs.evolve(self.cluster, servers=cluster.servers)
+        files.write_atomically(self.folder.cluster, self.cluster.encode(), files.SECRET_MODE)
+        self.choice.learn(_servers(self._asked, self.cluster, self.context))
+        log.info("the servers' addresses changed", servers=",".join(cluster.servers))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the certificates new. Open connections stay as they are."""
+        task_status.started()
+        while True:
+            if not any(pki.renewal_is_due(path.read_bytes()) for path in (self.folder.client, self.folder.serving)):
+                await trio.sleep(RENEWAL_CHECK_S * random.uniform(0.8, 1.2))
+                continue
+            try:
+                await self._renew()
+            except (errors.ApiError, Disconnected) as exc:
+                log.warning("certificates cannot be renewed yet", error=exc, retry_s=RENEWAL_RETRY_S)
+                await trio.sleep(RENEWAL_RETRY_S)
+
+    async def _renew(self) -> None:
+        name = self.config.node_name
+        keys = await Worker(1).run(_make_keys, name)
+        asked = _application(self.config, self.folder, keys)
+        transport = HttpsTransport(self.choice)
+        try:
+            answer = await transport.request(Request("POST", RENEW_PATH, headers={"content-type": "application/json"}, body=asked.encode()))
+        finally:
+            transport.close()
+        welcome = _welcome(answer)
+        _keep_certificates(self.folder, keys, welcome)
+        self.context.load_cert_chain(self.folder.client)
+        self.learn(welcome.cluster)
+        log.info("certificates renewed")
+
+
+async def enter(config: Config) -> Membership:
+    """The node's place in the cluster that ``config`` asks for: kept from before, or asked for now, until an answer comes.
+
+    Raises UsageError when the answer is no, and says what to do about it.
+    """
+    token = read_token(config)
+    folder = Folder(config.agent_dir)
+    kept = _kept(config, folder, token)
+    if kept is not None:
+        return kept
+    if not config.join or token is None:
+        raise UsageError("an agent needs --join https://HOST:6443 and --token TOKEN; `edgek token` on the server prints the token")
+    wait_s = RETRY_FIRST_S
+    while True:
+        try:
+            return await _join(config, folder, token)
+        except (Disconnected, errors.ApiError) as exc:
+            log.warning("cannot join yet", server=config.join, error=exc, retry_s=round(wait_s, 1))
+        await trio.sleep(wait_s * random.uniform(0.5, 1.0))
+        wait_s = min(wait_s * 2, RETRY_MOST_S)
+
+
+def read_token(config: Config) -> JoinToken | None:
+    """Raises UsageError."""
+    text = given_token(config).strip()
+    return JoinToken.parse(text) if text else None
+
+
+def _kept(config: Config, folder: Folder, token: JoinToken | None) -> Membership | None:
+    """Nothing where nothing was kept, or what was is of another cluster, another name, or has run out."""
+    try:
+        cluster = Cluster.decode(folder.cluster.read_bytes())
+        if token is not None and not token.trusts(folder.server_authority.read_bytes()):
+            log.info("this token is of another cluster: joining that", server=config.join)
+            return None
+        if pki.renewal_is_due(folder.client.read_bytes(), days=0) and token is not None:
+            log.warning("the node's certificate has expired: joining again")
+            return None
+        if _common_name(folder.client) != f"system:node:{config.node_name}":
+            log.info("the node has another name now: joining as that", node=config.node_name)
+            return None
+        return Membership(config, folder, cluster)
+    except FileNotFoundError:
+        return None
+    except (errors.BadRequest, ValueError, ssl.SSLError) as exc:
+        log.warning("what was kept of joining cannot be read: joining again", error=exc)
+        return None
+
+
+def _common_name(chain: Path) -> str:
+    from edgek.host import der
+
+    return der.read(der.from_pem(chain.read_bytes())).common_name
+
+
+async def _join(config: Config, folder: Folder, token: JoinToken) -> Membership:
+    host, port = _place(config.join)
+    authority = await _authority(host, port, token)
+    keys = await Worker(1).run(_make_keys, config.node_name)
+    transport = HttpsTransport(Server(host, port, tls.client_context(authority), lambda: token.secret, name=SERVER_NAME))
+    asked = _application(config, folder, keys)
+    try:
+        answer = await transport.request(Request("POST", JOIN_PATH, headers={"content-type": "application/json"}, body=asked.encode()))
+    except Disconnected as exc:
+        if isinstance(exc.__cause__, ssl.SSLCertVerificationError):
+            raise UsageError(
+                f"{host}:{port} shows the cluster's authority but holds no certificate of it ({exc.__cause__.verify_message}): somebody may stand "
+                "between this machine and the server. The token was not sent"
+            ) from None
+        raise
+    finally:
+        transport.close()
+    welcome = _welcome(answer)
+    files.write_atomically(folder.server_authority, authority)
+    _keep_certificates(folder, keys, welcome)
+    files.write_atomically(folder.cluster, welcome.cluster.encode(), files.SECRET_MODE)
+    log.info("joined", server=config.join, node=config.node_name)
+    return Membership(config, folder, welcome.cluster)
+
+
+async def _authority(host: str, port: int, token: JoinToken) -> str:
+    """The server's word for who vouches for it, held against the token. Raises UsageError."""
+    transport = HttpsTransport(Server(host, port, tls.blind_context()))
+    try:
+        answer = await transport.request(Request("GET", AUTHORITY_PATH))
+    finally:
+        transport.close()
+    if answer.status != 200:
+        raise UsageError(f"{host}:{port} answers, but it is no edgek server ({AUTHORITY_PATH} gave {answer.status}); see --join")
+    if not token.trusts(answer.body):
+        raise UsageError(
+            f"{host}:{port} has the authority {authority_hash(answer.body)[:12]}..., the token is for {token.authority_hash[:12]}...: it is another "
+            "cluster's token, or somebody stands between. The token was not sent; `edgek token` on the server prints the right one"
+        )
+    if not token.authority_hash:
+        log.warning(
+            "the token names no authority, so whoever answers is trusted; use the whole token (K10...)", authority=authority_hash(answer.body)
+        )
+    return answer.body.decode()
+
+
+def _welcome(answer: Response) -> Welcome:
+    """Raises UsageError for a refusal that will stay one, ApiError for one that may pass."""
+    try:
+        decoded(answer)
+    except (errors.Unauthorized, errors.Conflict, errors.Forbidden, errors.BadRequest, errors.NotFound) as exc:
+        raise UsageError(f"the server refuses this node: {exc.message}") from None
+    return Welcome.decode(answer.body)
+
+
+def _make_keys(name: str) -> tuple[Pair, Pair]:
+    """Blocks for some milliseconds. The server decides what the certificates say."""
+    return pki.make_request(Subject(f"system:node:{name}")), pki.make_request(Subject(f"system:node:{name}"))
+
+
+def _application(config: Config, folder: Folder, keys: tuple[Pair, Pair]) -> Application:
+    addresses = (config.node_ip,) if config.node_ip else ()
+    return Application(config.node_name, _password(folder), keys[0].certificate.decode(), keys[1].certificate.decode(), addresses)
+
+
+def _password(folder: Folder) -> str:
+    """The node's own secret, made once."""
+    try:
+        return folder.password.read_text().strip()
+    except FileNotFoundError:
+        made = secrets.token_hex(16)
+        files.write_atomically(folder.password, f"{made}\n", files.SECRET_MODE)
+        return made
+
+
+def _keep_certificates(folder: Folder, keys: tuple[Pair, Pair], welcome: Welcome) -> None:
+    pki.save(folder.client, Pair(welcome.client_certificate.encode(), keys[0].key))
+    pki.save(folder.serving, Pair(welcome.serving_certificate.encode(), keys[1].key))
+    files.write_atomically(folder.client_authority, welcome.client_authority)
+
+
+def _asked(config: Config) -> tuple[str, ...]:
+    return (config.join,) if config.join else ()
+
+
+def _servers(asked: tuple[str, ...], cluster: Cluster, context: ssl.SSLContext) -> list[Server]:
+    """The address that was asked for comes first: it is the one known to work from here."""
+    places = dict.fromkeys(_place(url) for url in (*asked, *cluster.servers))
+    return [Server(host, port, context, name=SERVER_NAME) for host, port in places]
+
+
+def _place(url: str) -> tuple[str, int]:
+    """Raises UsageError."""
+    parts = urlsplit(url if "://" in url else f"https://{url}")
+    try:
+        port = parts.port or DEFAULT_PORT
+    except ValueError:
+        port = 0
+    if parts.scheme != "https" or not parts.hostname or not port or parts.path not in ("", "/"):
+        raise UsageError(f"--join {url}: say https://HOST:6443")
+    return parts.hostname, port

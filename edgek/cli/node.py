@@ -1,0 +1,44 @@
+"""``edgek node forget NAME``: the machine of that name is gone or was set up anew; another one may have the name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import trio
+
+from edgek.cli import access, options
+from edgek.client.joining import PASSWORD_SUFFIX, SECRETS_NAMESPACE
+from edgek.client.transport import Disconnected
+from edgek.config import Config
+from edgek.model import errors, kinds
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="edgek node", description="Forget a node.")
+    options.add(parser, access.OPTIONS)
+    actions = parser.add_subparsers(dest="action", required=True)
+    forgetting = actions.add_parser("forget", help="delete the node, and let another machine join under its name")
+    forgetting.add_argument("name", metavar="NAME")
+    found = options.parse(parser, arguments)
+    return trio.run(_forget, options.configure(found), found.name)
+
+
+async def _forget(config: Config, name: str) -> int:
+    client, transport = access.admin(config)
+    known = False
+    try:
+        for kind, object_name, namespace in ((kinds.SECRET, name + PASSWORD_SUFFIX, SECRETS_NAMESPACE), (kinds.NODE, name, "")):
+            try:
+                await client.delete(kind, object_name, namespace)
+                known = True
+            except errors.NotFound:
+                pass
+    except (Disconnected, errors.ApiError) as exc:
+        print(f"edgek node: {exc}", file=sys.stderr)
+        return 1
+    finally:
+        transport.close()
+    print(f"{name} is forgotten" if known else f"there is no node {name!r}", file=sys.stdout if known else sys.stderr)
+    return 0 if known else 1

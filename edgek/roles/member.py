@@ -1,0 +1,44 @@
+"""The parts of an agent: a node of a cluster whose server is elsewhere. It joins, then it is a node like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import trio
+
+from edgek.agent import join
+from edgek.client.client import Client
+from edgek.client.https import HttpsTransport
+from edgek.client.node import NodeDoor
+from edgek.config import Config
+from edgek.host import addresses, service
+from edgek.host.service import Service
+from edgek.roles.agent import Agent
+
+
+class Member:
+    """Which parts run is known once the node has joined, so all of them stand below one service."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def services(self) -> Iterator[Service]:
+        yield Service("agent", self.run)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        node_ip = self.config.node_ip or addresses.primary()
+        membership = await join.enter(self.config)
+        transport = HttpsTransport(membership.choice)
+
+        def client(name: str) -> Client:
+            return Client(transport, name)
+
+        agent = Agent(membership.config, node_ip, client, self._open_door)
+        services = [Service("membership", membership.run), *agent.services()]
+        try:
+            await service.run(services, task_status=task_status)
+        finally:
+            transport.close()
+
+    def _open_door(self, node_name: str, door: NodeDoor) -> None:
+        self.door = door
