@@ -27,7 +27,7 @@ FORWARDED = "18080"
 def box(cluster: Cluster) -> Cluster:
     """With the pod ``box`` that serves, and ``talker`` that counts."""
     cluster.kubectl("run", "box", *RUN, "--port", "80")
-    cluster.kubectl("run", "talker", *RUN, "--command", "--", "sh", "-c", "for i in 1 2 3; do echo line $i; done; echo wrong >&2; sleep 1000")
+    cluster.kubectl("run", "talker", *RUN, "--command", "--", "sh", "-c", "for i in 1 2 3 4; do echo line $i; done; sleep 1000")
     cluster.kubectl("wait", "--for=condition=Ready", "pod/box", "pod/talker", "--timeout=60s")
     return cluster
 
@@ -132,11 +132,11 @@ def test_ports_are_forwarded_and_one_that_fails_is_told(box: Cluster, tmp_path: 
 
 
 def test_logs_are_chosen_by_lines_time_and_bytes(box: Cluster) -> None:
-    assert box.kubectl("logs", "talker").splitlines() == ["line 1", "line 2", "line 3", "wrong"]
-    assert box.kubectl("logs", "talker", "--tail=2").splitlines() == ["line 3", "wrong"]
+    assert box.kubectl("logs", "talker").splitlines() == ["line 1", "line 2", "line 3", "line 4"]
+    assert box.kubectl("logs", "talker", "--tail=2").splitlines() == ["line 3", "line 4"]
     assert box.kubectl("logs", "talker", "--limit-bytes=6") == "line 1"
     assert box.kubectl("logs", "talker", "--since-time=2100-01-01T00:00:00Z") == ""
-    assert box.kubectl("logs", "talker", "--timestamps", "--tail=1").endswith("Z wrong")
+    assert box.kubectl("logs", "talker", "--timestamps", "--tail=1").endswith("Z line 4")
     assert "previous terminated container" in box.fails("logs", "talker", "--previous")
 
 

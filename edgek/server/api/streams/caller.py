@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import orjson
@@ -10,8 +12,10 @@ import trio
 
 from edgek.client.node import ExecOptions, Terminal
 from edgek.model.objects import Object
+from edgek.server.api.responses import Cut
 
 TYPED_AHEAD = 32  # pieces of stdin, mostly of 32 KB, that wait for the container
+PROBE_S = 10.0  # while the container takes no stdin: is the caller still there?
 
 
 class Caller(Protocol):
@@ -30,9 +34,13 @@ class Caller(Protocol):
 class Typed:
     """``stdin`` and ``resizes`` are what a ``Terminal`` wants. What is typed is kept, up to a limit, until the container takes it; beyond that
     the caller has to wait.
+
+    A caller that dies while it waits says nothing: its farewell stands behind what it could not send. ``probe`` sends it something that means
+    nothing, to which the machine of a dead caller answers with a reset of the connection.
     """
 
-    def __init__(self, options: ExecOptions) -> None:
+    def __init__(self, options: ExecOptions, probe: Callable[[], Awaitable[None]]) -> None:
+        self._probe = probe
         self._open = options.stdin
         self._typing, self.stdin = trio.open_memory_channel[bytes](TYPED_AHEAD)
         self._resizing, self.resizes = trio.open_memory_channel[tuple[int, int]](math.inf)
@@ -44,9 +52,27 @@ class Typed:
         if not self._open or not payload:
             return
         try:
-            await self._typing.send(payload)
+            self._typing.send_nowait(payload)
+            await trio.lowlevel.checkpoint()
+        except trio.WouldBlock:
+            await self._wait_to_type(payload)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._open = False
+
+    async def _wait_to_type(self, payload: bytes) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._probe_again_and_again)
+            try:
+                await self._typing.send(payload)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._open = False
+            nursery.cancel_scope.cancel()
+
+    async def _probe_again_and_again(self) -> None:
+        with contextlib.suppress(Cut):  # whoever listens learns of it, too
+            while True:
+                await trio.sleep(PROBE_S)
+                await self._probe()
 
     def end_of_input(self) -> None:
         self._open = False

@@ -15,6 +15,7 @@ from edgek.model import errors
 from edgek.model.objects import Object
 from edgek.server.api.responses import Cut
 from edgek.server.api.streams.caller import Typed, told
+from edgek.server.api.streams.spdy import Data
 from edgek.server.api.streams.spdy_session import SpdySession, SpdyStream
 
 PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
@@ -53,13 +54,17 @@ class SpdyCaller:
         self._session = session
         self._protocol = protocol
         self._streams = streams
-        self._typed = Typed(options)
+        self._typed = Typed(options, self._probe)
         self.terminal = Terminal(self._typed.stdin, self._say, self._typed.resizes)
 
     async def _say(self, channel: int, payload: bytes) -> None:
         stream = self._streams.get("stdout" if channel == 1 else "stderr")
         if stream is not None:
             await stream.send_all(payload)
+
+    async def _probe(self) -> None:
+        """No ping: the library of the clients answers it in the order of what it sends, and would read nothing more until then."""
+        await self._session.send(Data(self._streams["error"].number, b""))
 
     async def listen(self) -> None:
         """That the client hangs up is noticed by the session."""

@@ -127,6 +127,10 @@ class WebSocket:
             if not self._closed:
                 await self._put(data)
 
+    async def ping(self) -> None:
+        """Raises Cut."""
+        await self._answer(self._frames.ping(b""))
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye, once. The other side may still speak."""
         async with self._sending:

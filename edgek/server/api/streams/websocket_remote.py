@@ -21,7 +21,7 @@ class WebSocketCaller:
     def __init__(self, socket: WebSocket, dialect: Dialect, options: ExecOptions) -> None:
         self._socket = socket
         self._dialect = dialect
-        self._typed = Typed(options)
+        self._typed = Typed(options, socket.ping)
         self.terminal = Terminal(self._typed.stdin, self._say, self._typed.resizes)
 
     async def greet(self, options: ExecOptions) -> None:
