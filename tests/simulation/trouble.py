@@ -16,7 +16,7 @@ from edgek.model import errors, kinds, objects, quantity
 from edgek.model.objects import Object
 from tests.simulation.cluster import Change, SimulatedCluster
 from tests.simulation.machine import SimulatedNode
-from tests.simulation.wire import WRITES, Trouble
+from tests.simulation.wire import WRITES, Trouble, no_delay, no_trouble
 from tests.simulation.workloads import budget, claim, daemon_set, deployment, image, job, service, template, with_claim
 
 PEACE_S = 1000.0  # lost nodes are given up after 350 s, crashed containers wait for 300 s at most
@@ -159,7 +159,14 @@ async def storm(cluster: SimulatedCluster, number: int) -> None:
         return draw.choice(("request lost", "answer lost", "conflict"))
 
     calm = number % 3 == 0
-    cluster.exchange.trouble = (lambda who, request: "") if calm else trouble
+    cluster.exchange.trouble = no_trouble if calm else trouble
+
+
+async def slow_down(cluster: SimulatedCluster, number: int) -> None:
+    """Requests, answers and what watches tell take their time, until the next time: caches are old."""
+    draw = random.Random(number)
+    most_s = (0.0, 0.05, 0.5, 3.0)[number % 4]
+    cluster.exchange.delay_s = lambda who: 0.0 if who == "admin" else draw.uniform(0, most_s)
 
 
 async def delete_web(cluster: SimulatedCluster, number: int) -> None:
@@ -192,7 +199,7 @@ OPERATIONS: dict[str, Callable[[SimulatedCluster, int], Awaitable[None]]] = {
     each.__name__: each
     for each in (
         nothing, scale, update, delete_pod, evict_pod, delete_daemons, lose_power, kill_agent, boot, cut_wire, mend_wire, delete_node, cordon,
-        crash, restart_runtime, restart_controllers, restart_scheduler, restart_api, cut_watches, compact, storm,
+        crash, restart_runtime, restart_controllers, restart_scheduler, restart_api, cut_watches, compact, storm, slow_down,
         delete_web, make_web, open_shop, close_shop,
     )
 }  # fmt: skip
@@ -207,7 +214,7 @@ async def carry_out(cluster: SimulatedCluster, steps: list[Step]) -> None:
 
 async def make_peace(cluster: SimulatedCluster) -> None:
     """Everything is repaired and switched on, and has the time it needs."""
-    cluster.exchange.trouble = lambda who, request: ""
+    cluster.exchange.trouble, cluster.exchange.delay_s = no_trouble, no_delay
     for node in cluster.nodes.values():
         node.wire.mend()
         if cluster.find(kinds.NODE, node.name) is None:

@@ -36,13 +36,20 @@ def no_trouble(who: str, request: Request) -> Trouble:
     return ""
 
 
+def no_delay(who: str) -> float:
+    return 0.0
+
+
 class Exchange:
-    """Where all wires end: the API of now, what it was asked, and what goes wrong on the way (``trouble(who, request)``)."""
+    """Where all wires end: the API of now, what it was asked, what goes wrong on the way (``trouble(who, request)``), and how long it takes: a
+    request to come, its answer to return, and each line of a watch (``delay_s(who)``).
+    """
 
     def __init__(self, api: Api) -> None:
         self.api = api
         self.asked: list[Asked] = []
         self.trouble: Callable[[str, Request], Trouble] = no_trouble
+        self.delay_s: Callable[[str], float] = no_delay
         self._lines: dict[_Line, None] = {}
 
     def cut_watches(self, wire: Wire | None = None) -> None:
@@ -79,15 +86,21 @@ class Wire:
         self.up = True
 
     async def request(self, request: Request) -> Response:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self._exchange.delay_s(self._who))
         trouble = self._ask(request)
         if trouble == "conflict":
             status = {"kind": "Status", "reason": "Conflict", "message": "the object has been modified (a storm)", "code": 409, "details": {}}
             return Response(409, {}, orjson.dumps(status))
         answer = await LocalTransport(self._exchange.api, self._user).request(request)
+        await trio.sleep(self._exchange.delay_s(self._who))
         if trouble == "answer lost" or not self.up:
             raise Disconnected("the answer was lost")
         return answer
+
+    async def lag(self) -> None:
+        delay_s = self._exchange.delay_s(self._who)
+        if delay_s:
+            await trio.sleep(delay_s)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[StreamResponse]:
@@ -144,6 +157,7 @@ class _Breakable:
             chunk = None
             with trio.CancelScope() as self._line.turn:
                 chunk = await anext(source, b"")
+                await self._line.wire.lag()
             if not chunk:
                 break
             yield chunk
