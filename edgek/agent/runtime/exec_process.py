@@ -8,6 +8,7 @@ environment, capabilities and folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -23,6 +24,7 @@ from edgek.host.message import Values
 from edgek.host.rpc import Channel, RpcError
 
 CALL_TIMEOUT_S = 60.0  # a runc exec takes 40 ms; on a crowded board a hundred times that
+OPEN_S, OPEN_LONGEST_S = 0.002, 0.5  # between looks whether the shim has opened stdin: mostly it has
 CLEANUP_S = 5.0  # for killing and removing the process of a caller who went away
 CHUNK_BYTES = 64 * 1024  # what a pipe holds
 SIGKILL = 9
@@ -94,13 +96,26 @@ async def _process_spec(channel: Channel, container_id: str, command: Sequence[s
 
 async def _feed(channel: Channel, process: Values, fifo: str, stdin: AsyncIterator[bytes]) -> None:
     """Until the caller half-closes, or the command reads no more."""
-    stream = trio.lowlevel.FdStream(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    stream = trio.lowlevel.FdStream(await _writer(fifo))
     with contextlib.suppress(trio.BrokenResourceError):
         async with stream:
             async for chunk in stdin:
                 await stream.send_all(chunk)
     with contextlib.suppress(RpcError):  # it ended meanwhile
         await channel.call(tasks.CLOSE_IO, {**process, "stdin": True}, timeout_s=CALL_TIMEOUT_S)
+
+
+async def _writer(fifo: str) -> int:
+    """Our end of stdin. The shim opens its own a moment after the start, and says so nowhere; until then there is nobody to write to."""
+    pause = OPEN_S
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as exc:
+            if exc.errno != errno.ENXIO:
+                raise
+        await trio.sleep(pause)
+        pause = min(pause * 2, OPEN_LONGEST_S)
 
 
 async def _resize(channel: Channel, process: Values, resizes: AsyncIterator[tuple[int, int]]) -> None:
