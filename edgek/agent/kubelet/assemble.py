@@ -19,6 +19,8 @@ from edgek.client.events import Recorder
 from edgek.host.mount import Kernel
 from edgek.host.service import Service
 
+PODS_MODE = 0o750  # Secrets are world-readable for the pod's users: the machine's users must not come so far
+
 
 @attrs.frozen
 class NodeParts:
@@ -33,6 +35,8 @@ class NodeParts:
 def assemble(settings: KubeletSettings, client: Client, runtime: Runtime, recorder: Recorder) -> NodeParts:
     """Touches the machine: makes the kubelet's folder, and lets mounts below it be seen by containers that ask for that. Raises OSError."""
     settings.kubelet_dir.mkdir(parents=True, exist_ok=True)
+    (settings.kubelet_dir / "pods").mkdir(exist_ok=True)
+    (settings.kubelet_dir / "pods").chmod(PODS_MODE)
     kernel = Kernel()
     kernel.make_shared(settings.kubelet_dir)
     machine = Machine.read(settings.kubelet_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ async def opened(path: Path, *, max_bytes: int, worker: Worker) -> AsyncIterator
         raise errors.UsageError(f"cannot use {path.parent}: {error}; mend the folder, or use another --data-dir") from error
     try:
         salvage.finish_swap(path)
+        _for_us_alone(path)
         disk, loaded = await _mend_and_load(path, max_bytes, worker)
         try:
             yield disk, loaded
@@ -52,6 +54,17 @@ async def _mend_and_load(path: Path, max_bytes: int, worker: Worker) -> tuple[Di
             _tell(path, salvage.Salvage.from_json(await _in_a_child("salvage", path)))
             salvage.finish_swap(path)
     raise errors.UsageError(f"{path} could not be brought to schema version {schema.VERSION}: put a backup in its place")
+
+
+def _for_us_alone(path: Path) -> None:
+    """SQLite gives the files beside it the mode of the database. One of an earlier edgek, or put there by hand, may be open to others."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, files.SECRET_MODE))
+    except OSError as error:
+        raise errors.UsageError(f"cannot open {path}: {error}; look at the folder's owner and at the disk") from error
+    for suffix in salvage.SUFFIXES:
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).chmod(files.SECRET_MODE)
 
 
 def _load(path: Path, max_bytes: int) -> tuple[Disk, Loaded]:

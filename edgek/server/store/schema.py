@@ -6,6 +6,7 @@ only when the file's ``user_version`` is not ``VERSION`` (``disk.py``).
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
@@ -67,6 +68,7 @@ def command(*arguments: str | Path) -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     """``migrate FILE`` or ``salvage FILE``; prints what salvage lost as JSON."""
     action, path = arguments[0], Path(arguments[1])
+    os.umask(0o077)  # what it makes holds every Secret
     try:
         if action == "salvage":
             from edgek.server.store.salvage import rescue

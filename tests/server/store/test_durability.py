@@ -46,7 +46,7 @@ async def test_a_power_cut_after_any_acknowledgement_loses_nothing_of_it(tmp_pat
     killed_after(150, [*strace, sys.executable, "-m", "tests.server.store.writer", str(path)])
 
     cuts = list(power_cuts(trace.read_text(), files))
-    assert len(cuts) >= 150
+    assert len(cuts) >= 140  # the kill may come before strace has written down the last ones
     for acknowledged, left in (cuts[0], cuts[len(cuts) // 2], cuts[-1]):
         folder = tmp_path / f"after-{len(acknowledged)}"
         folder.mkdir()

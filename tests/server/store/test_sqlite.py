@@ -329,3 +329,13 @@ def copy_files(path: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     for suffix in ("", "-wal"):
         (folder / (path.name + suffix)).write_bytes(path.with_name(path.name + suffix).read_bytes())
+
+
+async def test_the_file_and_its_log_are_for_their_owner_alone_whoever_made_them(tmp_path: Path) -> None:
+    path = tmp_path / "db" / "state.db"
+    async with SqliteBackend.open(path):
+        assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+    path.chmod(0o644)
+    async with SqliteBackend.open(path) as store:
+        await store.create(key("web"), draft())
+        assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
