@@ -387,3 +387,64 @@ async def test_host_ports_are_given_once_to_a_node(tmp_path: Path, autojump_cloc
         assert sorted(homes(cluster).values()) == ["a", "b"]
         (waits,) = {"edge-0", "edge-1", "edge-2"} - homes(cluster).keys()
         assert said(cluster, waits)[1] == "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports."
+
+
+IN = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["x"]}]}
+HOSTNAME = "kubernetes.io/hostname"
+ODD_PODS: dict[str, dict[str, Any]] = {
+    "nothing special": {},
+    "an affinity without terms": {"affinity": {"nodeAffinity": {}, "podAffinity": {}, "podAntiAffinity": {}}},
+    "an empty affinity": {"affinity": {}},
+    "a number in an affinity": {
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [{"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["3"]}]}, {}]
+                },
+                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": IN}],
+            }
+        }
+    },
+    "neighbours in all namespaces": {
+        "affinity": {
+            "podAntiAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": HOSTNAME, "namespaceSelector": {}}],
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {"weight": 5, "podAffinityTerm": {"topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}}}
+                ],
+            }
+        }
+    },
+    "spreading by labels of its own": {
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": HOSTNAME, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}, "minDomains": 2},
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"},
+        ]
+    },
+    "tolerations of every sort": {"tolerations": [{"operator": "Exists"}, {"key": "a", "effect": "NoExecute", "tolerationSeconds": 5}]},
+    "an ephemeral claim": {
+        "volumes": [
+            {
+                "name": "v",
+                "ephemeral": {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}},
+            }
+        ]
+    },
+}
+
+
+async def test_whatever_the_api_lets_through_does_not_stop_the_scheduler(tmp_path: Path, autojump_clock: Any) -> None:
+    async with open_scene(tmp_path, "a") as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "bare"}})
+        await cluster.create(kinds.NODE, {"metadata": {"name": "odd"}, "spec": {"taints": [{"key": "k", "effect": "PreferNoSchedule"}]}})
+        disk = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/tmp"}}
+        await cluster.create(kinds.PERSISTENT_VOLUME, {"metadata": {"name": "disk"}, "spec": disk})
+        for number, spec in enumerate(ODD_PODS.values()):
+            await cluster.create(kinds.POD, {"metadata": {"name": f"odd-{number}"}, "spec": pod_spec(**spec)})
+            await cluster.create(kinds.POD, pod(f"labelled-{number}", **spec))
+        await cluster.settle()
+        assert None not in [objects.condition(each, "PodScheduled") for each in cluster.pods()], "each was tried"
+        await add_node(cluster, "b", cpu="64")
+        await cluster.create(kinds.POD, pod("last", cpu="16"))
+        await cluster.settle()
+        assert homes(cluster)["last"] == "b"
