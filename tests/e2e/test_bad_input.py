@@ -8,11 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.clock import FAKETIME, faked
 from tests.e2e.cluster import Cluster, sh
 from tests.e2e.direct import CONFIG_MAPS, Direct, Refused, Unanswered
 
@@ -20,7 +20,6 @@ pytestmark = pytest.mark.root
 
 PAGE_BYTES = 4096
 BIG = "x" * 60_000
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 @contextlib.contextmanager
@@ -296,12 +295,7 @@ def test_no_database_at_all_is_said_and_a_backup_helps(plane: Cluster) -> None:
 def test_a_board_that_boots_in_1970_serves_and_goes_on_when_the_time_is_known(plane: Cluster) -> None:
     clock = plane.folder / "clock"
     clock.write_text("@1970-01-01 00:02:00\n")
-    plane.environment = {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    plane.environment = faked(clock)
     plane.start()
     direct = Direct(plane)
     early = direct.create(CONFIG_MAPS, config_map("early"))

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import threading
 import time
+from pathlib import Path
 
 import attrs
 import pytest
 
 from tests.e2e.churn import IMAGES, Ledger, Workloads, deployment
+from tests.e2e.clock import FAKETIME, faked
 from tests.e2e.cluster import SETTLE_S, Cluster, Failed, restarts
 from tests.e2e.direct import DEPLOYMENTS, PODS, Direct, Unanswered
 
@@ -235,3 +238,43 @@ def test_a_pod_deleted_while_the_box_was_dark_is_gone_when_it_is_back(cluster: C
 
 def uids(cluster: Cluster) -> dict[str, str]:
     return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in cluster.pods()}
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="needs the package faketime")
+def test_a_node_that_learns_the_time_only_after_its_pods_run_leaves_them_in_peace(web_one: Path) -> None:
+    """A board without a battery: 1970 at boot, and minutes later the time server answers."""
+    board = Cluster()
+    clock = board.folder / "clock"
+    clock.write_text("@1970-01-01 00:02:00\n")
+    board.environment = faked(clock)
+    try:
+        shutil.copy(web_one, board.images)
+        board.start()
+        direct = Direct(board)
+        board.apply(deployment("steady", 2, IMAGES[0], livenessProbe={"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1}), STEADY_SERVICE)
+        board.ready(STEADY, 2)
+        before = containers(direct)
+        clock.write_text("@2027-03-01 12:00:00\n")
+        board.until(lambda: heartbeat(direct).startswith("2027-03-01"), 40, "the node's lease shows the new time", lambda: heartbeat(direct))
+        board.ready(STEADY, 2)
+        assert containers(direct) == before
+        assert board.is_ready()
+        board.kubectl("scale", "deployment/steady", "--replicas=3")
+        board.ready(STEADY, 3)
+        ask = (
+            'curl -sS -o /dev/null -w "%{http_code}" --cacert $A/ca.crt -H "Authorization: Bearer $(cat $A/token)" https://kubernetes.default.svc/api'
+        )
+        line = f"A=/var/run/secrets/kubernetes.io/serviceaccount; {ask}"
+        old = next(iter(before))
+        board.until(lambda: board.kubectl("exec", old, "--", "sh", "-c", line) == "200", 90, "an old pod's token was renewed")
+        board.kill()
+        board.start()
+        board.ready(STEADY, 3)
+        assert {name: found for name, found in containers(direct).items() if name in before} == before
+    finally:
+        board.remove()
+
+
+def heartbeat(direct: Direct) -> str:
+    stamp: str = direct.get("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/box")["spec"]["renewTime"]
+    return stamp
