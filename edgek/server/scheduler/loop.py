@@ -41,7 +41,8 @@ class Scheduler:
         self._claims = informers.of(kinds.PERSISTENT_VOLUME_CLAIM, views.claim)
         self._volumes = informers.of(kinds.PERSISTENT_VOLUME, views.volume)
         self._classes = informers.of(kinds.STORAGE_CLASS, views.storage_class)
-        self._snapshot = Snapshot(self._claims.items, self._volumes.items, self._classes.items)
+        self._namespaces = informers.of(kinds.NAMESPACE, views.namespace)
+        self._snapshot = Snapshot(self._claims.items, self._volumes.items, self._classes.items, self._namespaces.items)
         self._pending = Pending()
         self._binding: set[str] = set()  # uids, until the cache shows what became of it
         self._held: dict[str, trio.CancelScope] = {}  # by uid: the asking for volumes, for as long as room is held
@@ -55,7 +56,8 @@ class Scheduler:
         self._pods.add_handler(self._pod_changed)
         for storage in (self._claims, self._volumes, self._classes):
             storage.add_handler(lambda key, old, new: self._happened("volume"))
-        for informer in (self._nodes, self._pods, self._claims, self._volumes, self._classes):
+        self._namespaces.add_handler(lambda key, old, new: self._happened("namespace"))
+        for informer in (self._namespaces, self._nodes, self._pods, self._claims, self._volumes, self._classes):
             await informer.synced.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._explainer.run)

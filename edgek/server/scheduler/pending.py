@@ -15,7 +15,7 @@ from edgek.server.scheduler.views import Pod
 
 GATES = "SchedulingGates"  # parked for these, nothing helps but a change of the pod itself
 WAKES: dict[str, frozenset[Wake]] = {**{rule.name: rule.wakes for rule in RULES}, GATES: frozenset()}
-ALL_WAKES: frozenset[Wake] = frozenset({"node", "pod gone", "pod placed", "volume"})
+ALL_WAKES: frozenset[Wake] = frozenset({"node", "pod gone", "pod placed", "volume", "namespace"})
 
 
 @attrs.define

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from edgek.server.scheduler.views import Claim, Node, Pod, StorageClass, Volume
+from edgek.server.scheduler.views import Claim, Namespace, Node, Pod, StorageClass, Volume
 
 PODS = "pods"
 ONE = 10**9  # one of a resource, in billionths
@@ -39,18 +39,20 @@ class NodeState:
 
 
 class Snapshot:
-    """``claims`` are by ``namespace/name``, volumes and classes by name: the informers' own caches."""
+    """``claims`` are by ``namespace/name``, volumes, classes and namespaces by name: the informers' own caches."""
 
     def __init__(
         self,
         claims: Mapping[str, Claim] | None = None,
         volumes: Mapping[str, Volume] | None = None,
         classes: Mapping[str, StorageClass] | None = None,
+        namespaces: Mapping[str, Namespace] | None = None,
     ) -> None:
         self.nodes: dict[str, NodeState] = {}
         self.claims = {} if claims is None else claims
         self.volumes = {} if volumes is None else volumes
         self.classes = {} if classes is None else classes
+        self.namespaces = {} if namespaces is None else namespaces
         self._homes: dict[str, str] = {}  # pod uid -> node name
         self._homeless: dict[str, dict[str, Pod]] = {}  # node name -> pods bound to a node we have not seen yet
 

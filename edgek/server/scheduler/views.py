@@ -134,6 +134,18 @@ def node(obj: Object) -> Node:
 
 
 @attrs.frozen
+class Namespace:
+    """Pods may want company, or none, from namespaces with certain labels."""
+
+    name: str
+    labels: Mapping[str, str]
+
+
+def namespace(obj: Object) -> Namespace:
+    return Namespace(objects.name(obj), objects.labels(obj))
+
+
+@attrs.frozen
 class Claim:
     """``size`` in billionths of a byte."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from edgek.server.scheduler import views
@@ -194,3 +195,35 @@ def test_the_first_pod_that_wants_to_be_near_its_like_is_let_in():
         pod("q", labels={"app": "web"}, affinity=near), cluster(node("a"), node("b"), on={"b": [pod("other", labels={"app": "web"})]})
     ) == Placed("b")
     assert isinstance(choose(pod(affinity=near), cluster(node("a"))), Refused)
+
+
+class TestNeighboursElsewhere:
+    """Anti-affinity against pods of other namespaces; node ``a`` has one of those, and is the better one otherwise."""
+
+    namespaces = {"shop": views.Namespace("shop", {"team": "red"}), "default": views.Namespace("default", {})}
+    other = attrs.evolve(pod("other", labels={"app": "db"}), namespace="shop")
+
+    def home(self, **term: Any) -> str:
+        wish = {"labelSelector": {"matchLabels": {"app": "db"}}, "topologyKey": "kubernetes.io/hostname", **term}
+        away = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [wish]}}
+        nodes = node("a"), node("b", taints=[{"key": "k", "effect": "PreferNoSchedule"}])
+        found = choose(pod(labels={"app": "db"}, affinity=away), cluster(*nodes, on={"a": [self.other]}, namespaces=self.namespaces))
+        assert isinstance(found, Placed)
+        return found.node
+
+    def test_without_a_word_only_its_own_namespace_counts(self):
+        assert self.home() == "a"
+
+    def test_a_namespace_may_be_named(self):
+        assert self.home(namespaces=["shop"]) == "b"
+
+    def test_or_selected_by_its_labels(self):
+        assert self.home(namespaceSelector={"matchLabels": {"team": "red"}}) == "b"
+        assert self.home(namespaceSelector={"matchLabels": {"team": "blue"}}) == "a"
+
+    def test_an_empty_selector_means_all(self):
+        assert self.home(namespaceSelector={}) == "b"
+
+    def test_keys_stand_for_the_pods_own_labels(self):
+        assert self.home(namespaceSelector={}, matchLabelKeys=["app"]) == "b"
+        assert self.home(namespaceSelector={}, mismatchLabelKeys=["app"]) == "a"

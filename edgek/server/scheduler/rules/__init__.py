@@ -30,7 +30,7 @@ from edgek.server.scheduler.rules import (
 from edgek.server.scheduler.snapshot import NodeState, Snapshot
 from edgek.server.scheduler.views import Pod
 
-Wake = Literal["node", "pod gone", "pod placed", "volume"]
+Wake = Literal["node", "pod gone", "pod placed", "volume", "namespace"]
 Refuse = Callable[[Pod, Snapshot], str]
 Reject = Callable[[Pod, NodeState, Snapshot], str]
 Score = Callable[[Pod, NodeState, Snapshot], float]
@@ -56,6 +56,6 @@ RULES: tuple[Rule, ...] = (
     Rule("NodeResourcesBalancedAllocation", score=balanced.score),
     Rule("VolumeBinding", volumes.reject, refuse=volumes.refuse, wakes=frozenset({"node", "volume"})),
     Rule("PodTopologySpread", spread_constraints.reject, spread.score, weight=2, wakes=frozenset({"node", "pod gone", "pod placed"})),
-    Rule("InterPodAffinity", pod_affinity.reject, pod_affinity.score, weight=2, wakes=frozenset({"node", "pod gone", "pod placed"})),
+    Rule("InterPodAffinity", pod_affinity.reject, pod_affinity.score, weight=2, wakes=frozenset({"node", "pod gone", "pod placed", "namespace"})),
     Rule("ImageLocality", score=image_locality.score),
 )

@@ -17,12 +17,12 @@ Term = Mapping[str, Any]
 def reject(pod: Pod, node: NodeState, snapshot: Snapshot) -> str:
     for other in _with_anti_affinity(snapshot):
         for term in _terms(other, "podAntiAffinity"):
-            if _concerns(term, other, pod) and _shares(term, node, _node_of(other, snapshot)):
+            if _concerns(term, other, pod, snapshot) and _shares(term, node, _node_of(other, snapshot)):
                 return "node(s) didn't satisfy existing pods anti-affinity rules"
     for term in _terms(pod, "podAffinity"):
         found = list(_matching(term, pod, snapshot))
         # The first pod of a group that wants to be near itself must be allowed somewhere.
-        if not found and _concerns(term, pod, pod) and term["topologyKey"] in node.node.labels:
+        if not found and _concerns(term, pod, pod, snapshot) and term["topologyKey"] in node.node.labels:
             continue
         if not any(_shares(term, node, state) for state in found):
             return "node(s) didn't match pod affinity rules"
@@ -70,16 +70,33 @@ def _node_of(pod: Pod, snapshot: Snapshot) -> NodeState:
     return snapshot.nodes[snapshot.home(pod.uid)]
 
 
-def _concerns(term: Term, owner: Pod, other: Pod) -> bool:
-    """Does the term of ``owner`` speak of ``other``? Without namespaces it means the owner's own; an empty namespaceSelector means all."""
-    everywhere = term.get("namespaceSelector") == {}
-    namespaces = term.get("namespaces") or (() if term.get("namespaceSelector") is not None else (owner.namespace,))
-    return (everywhere or other.namespace in namespaces) and selectors.of_dict(term.get("labelSelector")).matches(other.labels)
+def _concerns(term: Term, owner: Pod, other: Pod, snapshot: Snapshot) -> bool:
+    """Does the term of ``owner`` speak of ``other``?"""
+    return _in_namespaces(term, owner, other, snapshot) and _selector(term, owner).matches(other.labels)
+
+
+def _in_namespaces(term: Term, owner: Pod, other: Pod, snapshot: Snapshot) -> bool:
+    """The namespaces that are named and those that are selected; without either, the owner's own. An empty selector means all."""
+    named, selected = term.get("namespaces") or (), term.get("namespaceSelector")
+    if selected is None:
+        return other.namespace in (named or (owner.namespace,))
+    home = snapshot.namespaces.get(other.namespace)
+    return other.namespace in named or not selected or (home is not None and selectors.of_dict(selected).matches(home.labels))
+
+
+def _selector(term: Term, owner: Pod) -> selectors.LabelSelector:
+    """``matchLabelKeys`` and ``mismatchLabelKeys`` stand for what the owner itself has under these labels."""
+    selector = term.get("labelSelector")
+    pairs = (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn"))
+    more = [{"key": k, "operator": word, "values": [owner.labels[k]]} for field, word in pairs for k in term.get(field) or () if k in owner.labels]
+    if selector is None or not more:
+        return selectors.of_dict(selector)
+    return selectors.of_dict({**selector, "matchExpressions": [*(selector.get("matchExpressions") or ()), *more]})
 
 
 def _matching(term: Term, owner: Pod, snapshot: Snapshot) -> Iterator[NodeState]:
     for state in snapshot.nodes.values():
-        if any(_concerns(term, owner, other) for other in state.pods.values()):
+        if any(_concerns(term, owner, other, snapshot) for other in state.pods.values()):
             yield state
 
 
