@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from edgek.model import kinds, objects
 from tests.simulation.cluster import Change, SimulatedCluster, is_ready, open_cluster
 from tests.simulation.test_rollouts import ready_addresses
+from tests.simulation.wire import no_delay
 from tests.simulation.workloads import budget, daemon_set, deployment, pod, service, template
 
 LOST_S = 50.0  # until a silent node is called lost
@@ -147,6 +150,30 @@ async def test_a_drain_takes_no_more_pods_at_once_than_the_budget_allows(tmp_pat
         assert took_s > 5, "both pods at once would break the budget"
         assert len(cluster.ready_pods()) == 6
         assert cluster.pods(node="node-1") == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_two_drains_at_once_and_old_caches_break_no_budget(seed: int, tmp_path: Path, autojump_clock: Any) -> None:
+    draw = random.Random(seed)
+    async with open_cluster(tmp_path, nodes=3) as cluster:
+        await cluster.create(kinds.DEPLOYMENT, deployment(6))
+        await cluster.create(kinds.POD_DISRUPTION_BUDGET, budget(minAvailable=5))
+        await cluster.settle()
+        cluster.exchange.delay_s = lambda who: 0.0 if who == "admin" else draw.uniform(0, 2)
+        least = 6
+
+        def look(change: Change) -> None:
+            nonlocal least
+            least = min(least, sum(is_ready(each) for each in cluster.pods()))
+
+        cluster.store.observers.append(look)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain, cluster, "node-1")
+            nursery.start_soon(drain, cluster, "node-2")
+        cluster.exchange.delay_s = no_delay
+        await cluster.settle()
+        assert least == 5
+        assert {each["spec"]["nodeName"] for each in cluster.ready_pods()} == {"node-3"}
 
 
 async def test_a_budget_that_allows_nothing_holds_a_drain_up(tmp_path: Path, autojump_clock: Any) -> None:

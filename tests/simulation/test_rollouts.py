@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from edgek.model import kinds, objects
@@ -88,6 +90,23 @@ async def test_another_update_in_the_middle_of_one_ends_with_the_newest(tmp_path
         await cluster.settle()
         assert broken == []
         assert images(cluster) == ["web:4"] * 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_old_caches_break_no_promise(seed: int, tmp_path: Path, autojump_clock: Any) -> None:
+    """Requests and what watches tell take up to a second, each its own time."""
+    draw = random.Random(seed)
+    async with open_cluster(tmp_path, nodes=2) as cluster:
+        await cluster.create(kinds.DEPLOYMENT, deployment(5, **RUNNING))
+        await cluster.settle()
+        cluster.exchange.delay_s = lambda who: 0.0 if who == "admin" else draw.uniform(0, 1)
+        broken = broken_promises(cluster, most=6, least=4)
+        for number in (2, 3):
+            await cluster.change(kinds.DEPLOYMENT, "web", image(f"web:{number}"))
+            await trio.sleep(9)
+        await cluster.settle()
+        assert broken == []
+        assert images(cluster) == ["web:3"] * 5
 
 
 async def test_recreate_never_runs_both_versions(tmp_path: Path, autojump_clock: Any) -> None:
