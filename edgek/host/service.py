@@ -20,11 +20,19 @@ class Service:
 
 
 async def run(services: Sequence[Service], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Run all of them until cancelled or until one fails: its error ends the others, last started first, and is raised."""
+    """Run all of them until cancelled or until one fails: its error ends the others, last started first, and is raised: alone, where it is one."""
     if not services:
         task_status.started()
         await trio.sleep_forever()
-    first, rest = services[0], services[1:]
+    try:
+        await _run(services[0], services[1:], task_status)
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        _raise_as_it_was(group.exceptions[0])
+
+
+async def _run(first: Service, rest: Sequence[Service], task_status: trio.TaskStatus[None]) -> None:
     async with trio.open_nursery() as nursery:
         # The first service runs below a shield that falls when the rest is gone: whatever leans on it stops before it does. Nothing does before it
         # has started, and ``start`` waits for a shielded child for ever when it is cancelled meanwhile: until then there is no shield.
@@ -47,3 +55,13 @@ async def run(services: Sequence[Service], *, task_status: trio.TaskStatus[None]
             await run(rest, task_status=task_status)
         finally:
             scope.cancel()
+
+
+def _raise_as_it_was(error: BaseException) -> None:
+    """Every service stands in a nursery of its own: a dozen groups around one error, and a traceback ends before it comes to the point."""
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context
+        del error, context

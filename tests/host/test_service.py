@@ -54,9 +54,20 @@ async def test_a_service_that_cannot_start_ends_those_before_it(autojump_clock):
         raise OSError("port taken")
 
     store = Part("store", story)
-    with pytest.RaisesGroup(OSError, flatten_subgroups=True):
+    with pytest.raises(OSError, match="port taken"):
         await service.run([store.service, Service("api", broken)])
     assert story == ["store starts", "store stops"]
+
+
+async def test_the_error_of_the_last_of_many_is_not_buried_in_groups(autojump_clock):
+    async def broken(*, task_status: trio.TaskStatus[None]) -> None:
+        raise OSError("port taken") from ValueError("the reason")
+
+    parts = [Part(str(number), []).service for number in range(12)]
+    with pytest.raises(OSError, match="port taken") as caught:
+        await service.run([*parts, Service("last", broken)])
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert caught.value.__context__ is None
 
 
 async def test_a_stop_while_a_service_starts_does_not_wait_for_ever(autojump_clock):
