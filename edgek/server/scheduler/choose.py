@@ -35,7 +35,7 @@ def choose(pod: Pod, snapshot: Snapshot, rules: Sequence[Rule] = RULES) -> Place
     reasons: Counter[str] = Counter()
     blamed: set[str] = set()
     for state in snapshot.nodes.values():
-        blame, reason = _rejected(pod, state, snapshot, rules)
+        blame, reason = rejected(pod, state, snapshot, rules)
         if blame:
             blamed.add(blame)
             reasons.update(reason.split(", "))
@@ -48,7 +48,8 @@ def choose(pod: Pod, snapshot: Snapshot, rules: Sequence[Rule] = RULES) -> Place
     return Placed(best.node.name)
 
 
-def _rejected(pod: Pod, state: NodeState, snapshot: Snapshot, rules: Sequence[Rule]) -> tuple[str, str]:
+def rejected(pod: Pod, state: NodeState, snapshot: Snapshot, rules: Sequence[Rule]) -> tuple[str, str]:
+    """The first rule that keeps the pod from this node, and its reason; empty when none does."""
     for rule in rules:
         reason = rule.reject(pod, state, snapshot) if rule.reject else ""
         if reason:

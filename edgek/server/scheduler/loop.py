@@ -8,16 +8,17 @@ from __future__ import annotations
 import attrs
 import trio
 
-from edgek.client.client import Client
+from edgek.client.client import STRATEGIC_MERGE_PATCH, Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informers
 from edgek.client.transport import Disconnected
-from edgek.host import log
+from edgek.host import log, wallclock
 from edgek.model import errors, kinds
 from edgek.server.scheduler import views
 from edgek.server.scheduler.choose import Placed, Refused, choose
 from edgek.server.scheduler.explain import Explainer
 from edgek.server.scheduler.pending import GATES, Pending
+from edgek.server.scheduler.preempt import Preemption, preempt
 from edgek.server.scheduler.rules import Wake
 from edgek.server.scheduler.snapshot import Snapshot
 from edgek.server.scheduler.views import SELECTED_NODE, Node, Pod
@@ -45,6 +46,7 @@ class Scheduler:
         self._snapshot = Snapshot(self._claims.items, self._volumes.items, self._classes.items, self._namespaces.items)
         self._pending = Pending()
         self._binding: set[str] = set()  # uids, until the cache shows what became of it
+        self._preempting: set[str] = set()  # uids of pods for which room is being made
         self._held: dict[str, trio.CancelScope] = {}  # by uid: the asking for volumes, for as long as room is held
         self._explainer = Explainer(client, recorder, self._pods)
         self._work = trio.Event()
@@ -84,6 +86,7 @@ class Scheduler:
         if isinstance(chosen, Refused):
             self._pending.park(pod, chosen.rules)
             self._explainer.say(pod, "Unschedulable", chosen.message)
+            self._preempt(pod, nursery)
             return
         self._snapshot.place(pod, chosen.node)
         unbound = self._claims_to_bind(pod)
@@ -94,6 +97,44 @@ class Scheduler:
             return
         self._binding.add(pod.uid)
         nursery.start_soon(self._bind, pod, chosen)
+
+    def _preempt(self, pod: Pod, nursery: trio.Nursery) -> None:
+        """Make room at the expense of less important pods. When they are gone, this one is tried again."""
+        found = preempt(pod, self._snapshot) if pod.uid not in self._preempting else None
+        if found is not None and found.victims:
+            self._preempting.add(pod.uid)
+            nursery.start_soon(self._make_room, pod, found)
+
+    async def _make_room(self, pod: Pod, found: Preemption) -> None:
+        try:
+            status = {"metadata": {"uid": pod.uid}, "status": {"nominatedNodeName": found.node}}
+            await self._client.patch(kinds.POD, pod.name, status, pod.namespace, subresource="status")
+            for victim in found.victims:
+                await self._delete_victim(victim, pod, found.node)
+        except errors.NotFound:
+            return  # the important pod is gone
+        except (errors.ApiError, Disconnected) as exc:
+            log.warning("cannot make room for a more important pod", pod=pod.key, node=found.node, error=exc)
+            await trio.sleep(RETRY_S)
+            self._happened("pod gone")
+        finally:
+            self._preempting.discard(pod.uid)
+
+    async def _delete_victim(self, victim: Pod, pod: Pod, node: str) -> None:
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": "default-scheduler: preempting to accommodate a higher priority pod",
+            "lastTransitionTime": wallclock.now_rfc3339(),
+        }
+        patch = {"metadata": {"uid": victim.uid}, "status": {"conditions": [condition]}}
+        try:
+            await self._client.patch(kinds.POD, victim.name, patch, victim.namespace, subresource="status", content_type=STRATEGIC_MERGE_PATCH)
+            await self._client.delete(kinds.POD, victim.name, victim.namespace, uid=victim.uid)
+        except errors.NotFound:
+            return
+        self._recorder.normal(kinds.POD, victim.reference(), "Preempted", f"Preempted by pod {pod.uid} on node {node}")
 
     async def _bind(self, pod: Pod, placed: Placed) -> None:
         meta = {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid}

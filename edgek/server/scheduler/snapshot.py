@@ -5,6 +5,7 @@ A pod counts on its node from the moment it is assumed there, before its binding
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping
 
@@ -69,6 +70,12 @@ class Snapshot:
         state = self.nodes.pop(name, None)
         if state and state.pods:
             self._homeless[name] = state.pods
+
+    def with_node(self, state: NodeState) -> Snapshot:
+        """As if this node was so. For looking only."""
+        other = copy.copy(self)
+        other.nodes = {**self.nodes, state.node.name: state}
+        return other
 
     def place(self, pod: Pod, node_name: str) -> None:
         """The pod is on this node, or about to be. May be called again with a newer view of it."""

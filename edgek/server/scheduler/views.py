@@ -55,6 +55,7 @@ class Pod:
     spread: tuple[Mapping[str, Any], ...]
     tolerations: tuple[Toleration, ...]
     priority: int
+    preempts: bool  # less important pods may be deleted for it
     owner_uid: str
     claims: tuple[str, ...]
     images: tuple[str, ...]
@@ -96,6 +97,7 @@ def pod(obj: Object) -> Pod:
         spread=tuple(spec.get("topologySpreadConstraints") or ()),
         tolerations=tuple(_toleration(t) for t in spec.get("tolerations") or ()),
         priority=int(spec.get("priority") or 0),
+        preempts=spec.get("preemptionPolicy") != "Never",
         owner_uid=(objects.controller_of(obj) or {}).get("uid", ""),
         claims=requests.claims(objects.name(obj), spec),
         images=tuple(c.get("image") or "" for c in containers),

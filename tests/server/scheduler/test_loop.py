@@ -73,7 +73,7 @@ async def test_the_most_important_pod_is_placed_first_and_among_equals_the_oldes
 async def test_when_room_appears_the_most_important_of_those_who_wait_gets_it(tmp_path: Path, autojump_clock: Any) -> None:
     async with open_scene(tmp_path, "a") as cluster:
         await priority_class(cluster, "high", 1000)
-        await cluster.create(kinds.POD, pod("first", cpu="2"))
+        await cluster.create(kinds.POD, pod("first", cpu="2", priorityClassName="high"))
         for name, more in (("waits", {}), ("urgent", {"priorityClassName": "high"})):
             await trio.sleep(2)
             await cluster.create(kinds.POD, pod(name, cpu="2", **more))
@@ -81,6 +81,42 @@ async def test_when_room_appears_the_most_important_of_those_who_wait_gets_it(tm
         await gone(cluster, "first")
         await cluster.settle()
         assert homes(cluster) == {"urgent": "a"}
+
+
+async def test_a_more_important_pod_takes_the_room_of_a_lesser_one(tmp_path: Path, autojump_clock: Any) -> None:
+    async with open_scene(tmp_path, "a", "b") as cluster:
+        await priority_class(cluster, "high", 1000)
+        for name in ("one", "two", "three", "four"):
+            await cluster.create(kinds.POD, pod(name, cpu="1", grace_s=0))
+            await trio.sleep(2)
+        await cluster.create(kinds.POD, pod("urgent", cpu="2", priorityClassName="high"))
+        await cluster.settle()
+        kept = homes(cluster)
+        assert len(kept) == 3
+        assert {name for name, node in kept.items() if node == kept["urgent"]} == {"urgent"}
+        assert cluster.get(kinds.POD, "urgent")["status"]["nominatedNodeName"] == kept["urgent"]
+        told = cluster.events("Preempted")
+        assert len(told) == 2
+        uid = objects.uid(cluster.get(kinds.POD, "urgent"))
+        assert told[0][1] == f"Preempted by pod {uid} on node {kept['urgent']}"
+
+
+async def test_room_is_made_once_while_those_who_go_take_their_time(tmp_path: Path, autojump_clock: Any) -> None:
+    async with open_cluster(tmp_path, nodes=2) as cluster:
+        await priority_class(cluster, "high", 1000)
+        for name in ("one", "two"):
+            await cluster.create(kinds.POD, pod(name, "stubborn", cpu="3", grace_s=60))
+        await cluster.settle()
+        await cluster.create(kinds.POD, pod("urgent", cpu="3", priorityClassName="high"))
+        await trio.sleep(30)
+        await cluster.change(kinds.NODE, "node-1", {"metadata": {"labels": {"x": "y"}}})
+        await cluster.change(kinds.NODE, "node-2", {"metadata": {"labels": {"x": "y"}}})
+        await cluster.settle()
+        assert sum(objects.is_deleting(each) for each in cluster.pods()) <= 1
+        await trio.sleep(60)
+        await cluster.settle()
+        assert len(cluster.ready_pods()) == 2
+        assert homes(cluster).keys() > {"urgent"}
 
 
 async def test_a_gated_pod_waits_without_being_tried_and_goes_when_its_gates_are_gone(tmp_path: Path, autojump_clock: Any) -> None:
