@@ -33,9 +33,11 @@ def main() -> int:
         print(f"{name} ...", file=sys.stderr, flush=True)
         module = importlib.import_module(f"tests.bench.{name}")
         found += figures(name, module.measure(), module.LINES)
+    machine = _machine()
     print(table(found))
+    print(f"\n{machine['cpus']} cores, load {machine['load']:.1f}, yardstick {machine['yardstick_ms']} ms")
     if asked.json:
-        asked.json.write_text(json.dumps({**_machine(), "figures": [figure.as_json() for figure in found]}, indent=1) + "\n")
+        asked.json.write_text(json.dumps({**machine, "figures": [figure.as_json() for figure in found]}, indent=1) + "\n")
     return 0
 
 
@@ -47,7 +49,16 @@ def _machine() -> dict[str, object]:
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "load": os.getloadavg()[0],
+        "yardstick_ms": round(_yardstick_ms(), 2),
     }
+
+
+def _yardstick_ms() -> float:
+    """CPU of a fixed piece of work: how fast a core is just now, its neighbours being what they are. Compare runs by it."""
+    began = time.process_time()
+    for number in range(20):
+        sorted({str(part): part * number for part in range(10_000)}.values(), reverse=True)
+    return (time.process_time() - began) / 20 * 1000
 
 
 if __name__ == "__main__":
