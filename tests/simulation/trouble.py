@@ -14,7 +14,7 @@ import trio
 from edgek.client.transport import Request
 from edgek.model import errors, kinds, objects, quantity
 from edgek.model.objects import Object
-from tests.simulation.cluster import Change, SimulatedCluster
+from tests.simulation.cluster import Change, SimulatedCluster, is_ready
 from tests.simulation.machine import SimulatedNode
 from tests.simulation.wire import WRITES, Trouble, no_delay, no_trouble
 from tests.simulation.workloads import budget, claim, daemon_set, deployment, image, job, service, template, with_claim
@@ -22,6 +22,7 @@ from tests.simulation.workloads import budget, claim, daemon_set, deployment, im
 PEACE_S = 1000.0  # lost nodes are given up after 350 s, crashed containers wait for 300 s at most
 COMPLETIONS = 3
 SHOP = "shop"
+URGENT = {"app": "urgent"}
 QUOTA = {"metadata": {"name": "most"}, "spec": {"hard": {"pods": "100"}}}
 
 
@@ -39,6 +40,9 @@ async def furnish(cluster: SimulatedCluster) -> None:
     await cluster.create(kinds.SERVICE, service())
     await cluster.create(kinds.POD_DISRUPTION_BUDGET, budget(maxUnavailable=1))
     await cluster.create(kinds.DEPLOYMENT, deployment(4, made=template(cpu="1")))
+    await cluster.create(kinds.PRIORITY_CLASS, {"metadata": {"name": "high"}, "value": 1000})
+    urgent = template(labels=URGENT, cpu="2", priorityClassName="high")
+    await cluster.create(kinds.DEPLOYMENT, deployment(0, "urgent", labels=URGENT, made=urgent))
     await cluster.create(kinds.DAEMON_SET, daemon_set())
     await cluster.create(kinds.JOB, job("work", "sleep", "20", completions=COMPLETIONS, parallelism=2, backoffLimit=1000))
 
@@ -59,6 +63,11 @@ async def scale(cluster: SimulatedCluster, number: int) -> None:
     await cluster.change(kinds.DEPLOYMENT, "web", {"spec": {"replicas": number % 8}})
 
 
+async def scale_urgent(cluster: SimulatedCluster, number: int) -> None:
+    """Pods that take the room of others; there is enough for all when all nodes are there."""
+    await cluster.change(kinds.DEPLOYMENT, "urgent", {"spec": {"replicas": number % 3}})
+
+
 async def update(cluster: SimulatedCluster, number: int) -> None:
     await cluster.change(kinds.DEPLOYMENT, "web", {"spec": {"template": template(cpu="1", image=f"web:{number % 3}")}})
 
@@ -75,7 +84,7 @@ async def evict_pod(cluster: SimulatedCluster, number: int) -> None:
         await cluster.evict(objects.name(pod))
 
 
-async def delete_daemons(cluster: SimulatedCluster, number: int) -> None:
+async def update_daemons(cluster: SimulatedCluster, number: int) -> None:
     await cluster.change(kinds.DAEMON_SET, "agent", image(f"agent:{number % 3}"))
 
 
@@ -198,7 +207,7 @@ async def nothing(cluster: SimulatedCluster, number: int) -> None:
 OPERATIONS: dict[str, Callable[[SimulatedCluster, int], Awaitable[None]]] = {
     each.__name__: each
     for each in (
-        nothing, scale, update, delete_pod, evict_pod, delete_daemons, lose_power, kill_agent, boot, cut_wire, mend_wire, delete_node, cordon,
+        nothing, scale, scale_urgent, update, delete_pod, evict_pod, update_daemons, lose_power, kill_agent, boot, cut_wire, mend_wire, delete_node, cordon,
         crash, restart_runtime, restart_controllers, restart_scheduler, restart_api, cut_watches, compact, storm, slow_down,
         delete_web, make_web, open_shop, close_shop,
     )
@@ -272,14 +281,15 @@ async def faults(cluster: SimulatedCluster) -> list[str]:
 
 
 def _faults_of_pods(cluster: SimulatedCluster) -> Iterator[str]:
-    wanted = cluster.get(kinds.DEPLOYMENT, "web")["spec"]
-    web = [pod for pod in cluster.pods() if objects.labels(pod).get("app") == "web"]
-    ready = [pod for pod in web if pod in cluster.ready_pods()]
-    if len(web) != wanted["replicas"] or len(ready) != wanted["replicas"]:
-        yield f"{len(web)} pods of web, {len(ready)} of them ready, wanted {wanted['replicas']}"
-    wrong = {_image(pod["spec"]) for pod in web} - {_image(wanted["template"]["spec"])}
-    if wrong:
-        yield f"pods of web with {wrong}"
+    for name in ("web", "urgent"):
+        wanted = cluster.get(kinds.DEPLOYMENT, name)["spec"]
+        pods = [pod for pod in cluster.pods() if objects.labels(pod).get("app") == name]
+        ready = [pod for pod in pods if is_ready(pod)]
+        if len(pods) != wanted["replicas"] or len(ready) != wanted["replicas"]:
+            yield f"{len(pods)} pods of {name}, {len(ready)} of them ready, wanted {wanted['replicas']}"
+        wrong = {_image(pod["spec"]) for pod in pods} - {_image(wanted["template"]["spec"])}
+        if wrong:
+            yield f"pods of {name} with {wrong}"
     daemons = Counter(pod["spec"].get("nodeName") for pod in cluster.ready_pods() if objects.labels(pod).get("app") == "agent")
     if daemons != Counter(list(cluster.nodes)):
         yield f"daemons on {daemons}"
@@ -317,7 +327,8 @@ def _faults_of_statuses(cluster: SimulatedCluster) -> Iterator[str]:
     counts = tuple(status.get(key, 0) for key in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"))
     if counts != (len(web),) * 4:
         yield f"web says {counts}, there are {len(web)}"
-    active = [each for each in cluster.all(kinds.REPLICA_SET, "default") if each["spec"]["replicas"]]
+    sets = [each for each in cluster.all(kinds.REPLICA_SET, "default") if objects.labels(each)["app"] == "web"]
+    active = [each for each in sets if each["spec"]["replicas"]]
     if len(active) > 1:
         yield f"{len(active)} ReplicaSets are active"
     kept = cluster.get(kinds.POD_DISRUPTION_BUDGET, "web")["status"]
