@@ -107,6 +107,12 @@ def _taint(value: str) -> tuple[str, str, str]:
     return key, content, effect
 
 
+def _backend(value: str) -> str:
+    if value not in ("vxlan", "host-gw", "none"):
+        raise ValueError("a backend is vxlan, host-gw or none")
+    return value
+
+
 def _level(value: str) -> str:
     if value not in ("debug", "info", "warning", "error"):
         raise ValueError("a level is debug, info, warning or error")
@@ -132,6 +138,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("service-node-port-range", _port_range, (30000, 32767), "the ports of NodePort Services"),
     Option("cluster-dns", _address, "10.43.0.10", "the address of the cluster's DNS"),
     Option("cluster-domain", _text, "cluster.local", "the DNS domain of the cluster"),
+    Option("flannel-backend", _backend, "vxlan", "how pods reach those of other nodes: vxlan, host-gw or none"),
+    Option("flannel-iface", _text, "", "the interface by which other nodes reach this one (the default route's)"),
     Option("disable-agent", _switch, False, "run no node on this machine"),
     Option("disable-scheduler", _switch, False, "run no scheduler"),
     Option("disable-controller-manager", _switch, False, "run no controllers"),
@@ -158,7 +166,6 @@ REFUSED: Mapping[str, str] = {
     "kube-scheduler-arg": "the scheduler is part of edgek and takes edgek's own flags",
     "kube-proxy-arg": "the Service proxy is part of edgek and takes edgek's own flags",
     "kube-cloud-controller-manager-arg": "there is no cloud controller in edgek",
-    "flannel-backend": "pod networks across machines come with joining nodes, which is not supported yet",
     "docker": "edgek drives containerd; Docker is not supported",
     "rootless": "edgek needs root for cgroups, mounts and network namespaces",
     "selinux": "SELinux labels for containers are not supported yet",
@@ -188,6 +195,8 @@ class Config:
     service_node_port_range: tuple[int, int]
     cluster_dns: str
     cluster_domain: str
+    flannel_backend: str
+    flannel_iface: str
     disable_agent: bool
     disable_scheduler: bool
     disable_controller_manager: bool

@@ -100,7 +100,8 @@ remove_networks() {
         [ -z "$netns" ] || { umount "$netns" 2>/dev/null; rm -f "$netns"; }
     done
     ip -o -4 addr show dev lo label lo:edgek 2>/dev/null | awk '{print $4}' | while read -r address; do ip addr del "$address" dev lo; done
-    ip route show proto static dev lo 2>/dev/null | awk '{print $1}' | while read -r route; do ip route del "$route" dev lo; done
+    ip route flush proto 237 2>/dev/null
+    if ip link show flannel.1 2>/dev/null | grep -q 'alias edgek'; then ip link del flannel.1; fi
     if command -v nft >/dev/null 2>&1; then nft delete table ip edgek 2>/dev/null; fi
 }
 

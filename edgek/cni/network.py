@@ -111,6 +111,14 @@ class PodNetwork:
         await self._worker.run(_verify, attachment)
         return attachment
 
+    def mend(self, kernel: netlink.Socket, routes: Sequence[netlink.Route]) -> None:
+        """Put routes to pods back that went with the node's own address, which is their source. Blocks; raises OSError."""
+        there = {route.destination for route in routes}
+        for attachment in self.attachments():
+            link = kernel.link(attachment.host_interface) if ip_network(f"{attachment.address}/32") not in there else None
+            if link is not None and self._pool is not None:
+                kernel.run(*_host_side(attachment, link, self._pool.gateway))
+
     async def loopback(self, netns: str) -> None:
         await self._worker.run(_loopback, netns)
 
@@ -176,8 +184,11 @@ def _set_up_pod(pod: netlink.Socket, attachment: Attachment) -> None:
 
 
 def _set_up_host(host: netlink.Socket, attachment: Attachment, source: IPv4Address) -> None:
-    link = _found(host, attachment.host_interface)
-    host.run(
+    host.run(*_host_side(attachment, _found(host, attachment.host_interface), source))
+
+
+def _host_side(attachment: Attachment, link: netlink.Link, source: IPv4Address) -> Sequence[netlink.Request]:
+    return (
         netlink.set_neighbour(link.index, attachment.address, attachment.mac),
         netlink.set_route(ip_network(f"{attachment.address}/32"), link.index, source=source),
     )

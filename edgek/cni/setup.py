@@ -6,20 +6,23 @@ Everything may be done again, and is, at each start of the agent.
 from __future__ import annotations
 
 import shutil
-from ipaddress import IPv4Address
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import orjson
 
+from edgek.cni.backend import ROUTE_PROTOCOL
 from edgek.cni.network import LOOPBACK_INDEX
+from edgek.cni.uplink import Sight
 from edgek.host import files, netlink, process
+from edgek.host.netlink import Route
 from edgek.model.errors import EdgekError, UsageError
 
 NETWORK_NAME = "edgek"
 SOCKET_VARIABLE = "EDGEK_CNI_SOCK"
 PLUGIN_NAMES = ("edgek", "loopback")  # containerd asks for a loopback plugin of its own accord
 SYSCTLS = {"net/ipv4/ip_forward": "1"}  # not IPv6's: a forwarding host ignores router advertisements and would lose its uplink
-DEFAULT_MTU = 1500
 LABEL = "lo:edgek"  # of our addresses on lo: the uninstaller, and whoever wonders, knows them by it
 COMPILERS = ("musl-gcc", "gcc", "cc")
 FLAGS = ("-Os", "-static", "-s")  # 13 KB with musl, 700 KB with glibc
@@ -58,22 +61,36 @@ def set_sysctls(root: Path = Path("/proc/sys")) -> None:
             raise UsageError(message) from error
 
 
-def add_gateway(address: IPv4Address) -> None:
-    """The node's address towards its pods, on ``lo``: it stays when every cable is out. Blocks."""
-    with netlink.open_socket() as host:
-        host.run(netlink.add_address(LOOPBACK_INDEX, address, 32, LABEL))
+def hold(
+    kernel: netlink.Socket,
+    sight: Sight,
+    gateway: IPv4Address | None,
+    own: Sequence[IPv4Address],
+    services: IPv4Network | None,
+    source: IPv4Address | None,
+) -> None:
+    """Addresses that are this node's stay on ``lo`` when every cable is out; Services have a way out even where there is no default route.
+
+    Translated packets to pods get the ``gateway`` as their source, never one of ``own``. Nothing is asked of the kernel that is there already.
+    """
+    there = {address for index, address in sight.addresses if index == LOOPBACK_INDEX}
+    wanted = [(gateway, True)] if gateway else []
+    wanted += [(address, False) for address in own]
+    kernel.run(*(netlink.add_address(LOOPBACK_INDEX, each, 32, LABEL, as_source=may) for each, may in wanted if each not in there))
+    if services is None:
+        return
+    way = Route(services, None, LOOPBACK_INDEX, source, protocol=ROUTE_PROTOCOL) if source and not sight.has_default_route else None
+    seen = [route for route in sight.routes if route.destination == services and route.protocol == ROUTE_PROTOCOL]
+    if way and way not in seen:
+        kernel.run(netlink.set_route(services, LOOPBACK_INDEX, source=source, protocol=ROUTE_PROTOCOL))
+    elif seen and not way:
+        kernel.run(netlink.delete_route(services, protocol=ROUTE_PROTOCOL))
 
 
-def remove_gateway(address: IPv4Address) -> None:
-    with netlink.open_socket() as host:
-        host.run(netlink.delete_address(LOOPBACK_INDEX, address, 32))
-
-
-def uplink_mtu() -> int:
-    """Of the interface with the default route, or of an ordinary one where there is none. Blocks."""
-    with netlink.open_socket() as host:
-        defaults = {route.index for route in host.routes() if route.destination.prefixlen == 0}
-        return min((link.mtu for link in host.links() if link.index in defaults), default=DEFAULT_MTU)
+def let_go(kernel: netlink.Socket, address: IPv4Address) -> None:
+    """Of an address that ``hold`` put there. Success when it is gone."""
+    if (LOOPBACK_INDEX, address) in kernel.addresses():
+        kernel.run(netlink.delete_address(LOOPBACK_INDEX, address, 32))
 
 
 async def build(target: Path) -> bool:

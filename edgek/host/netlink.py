@@ -213,9 +213,13 @@ def delete_link(name: str) -> Request:
     return Request(wire.DELETE_LINK, 0, wire.LINK.pack(0, 0, 0, 0, 0) + wire.text(3, name), f"delete link {name}")
 
 
-def add_address(index: int, address: Address, prefix: int, label: str = "") -> Request:
-    """Success also when it is there. ``label`` (IPv4 only) says whose it is: it begins with the link's name, a colon follows."""
-    body = wire.ADDRESS.pack(wire.family(address), prefix, 0, wire.SCOPE_UNIVERSE, index) + wire.raw(2, address.packed) + wire.raw(1, address.packed)
+def add_address(index: int, address: Address, prefix: int, label: str = "", *, as_source: bool = True) -> Request:
+    """Success also when it is there. ``label`` (IPv4 only) says whose it is: it begins with the link's name, a colon follows.
+
+    Without ``as_source`` it is answered for, but nothing that leaves the machine gets it as its source unless it asks for that.
+    """
+    scope = wire.SCOPE_UNIVERSE if as_source else wire.SCOPE_HOST
+    body = wire.ADDRESS.pack(wire.family(address), prefix, 0, scope, index) + wire.raw(2, address.packed) + wire.raw(1, address.packed)
     body += wire.text(3, label) if label else b""
     return Request(wire.NEW_ADDRESS, wire.CREATE | wire.REPLACE, body, f"add address {address}/{prefix} to link {index}")
 

@@ -24,13 +24,13 @@ from edgek.client.informer import Informers
 from edgek.client.node import NodeDoor
 from edgek.cni import service as cni_service
 from edgek.cni.network import PodNetwork
+from edgek.cni.node_network import NodeNetwork
+from edgek.cni.node_network import Settings as NetworkSettings
+from edgek.cni.uplink import Wish
 from edgek.config import Config
-from edgek.host import log
 from edgek.host.service import Service
-from edgek.host.worker import Worker
 from edgek.model import kinds
 from edgek.model.errors import UsageError
-from edgek.model.objects import Object
 
 STUB_RESOLVER = "127.0.0.53"  # systemd-resolved's; pods cannot reach it, the file behind it names the real ones
 RESOLVED_CONF = Path("/run/systemd/resolve/resolv.conf")
@@ -41,12 +41,12 @@ class Agent:
 
     network: PodNetwork
     runtime: CriRuntime
-    parts: NodeParts
+    parts: NodeParts | None = None
 
     def __init__(self, config: Config, node_ip: str, client: Callable[[str], Client], open_door: Callable[[str, NodeDoor], None]) -> None:
         """``client`` makes a client that acts as this node, under the name of an agent; ``open_door`` takes what the API may ask of the node."""
         self.config = config
-        self.node_ip = node_ip
+        self.node_ips = [node_ip]  # follows the machine's address while we run: who shows it holds this list
         self._make_client = client
         self._open_door = open_door
 
@@ -61,6 +61,8 @@ class Agent:
         config = self.config
         async with trio.open_nursery() as nursery:
             self.network = await nursery.start(partial(cni_service.run, config.cni_dir, config.run_dir / "cni", self._cni_socket))
+            among_nodes = NodeNetwork(self._network_settings(), self._make_client("pod-network"), self.network, self._address_changed)
+            await nursery.start(among_nodes.run)
             task_status.started()
 
     async def run_runtime(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -76,13 +78,11 @@ class Agent:
 
         client = self._make_client("kubelet")
         recorder = Recorder(client, "kubelet", self.config.node_name)
-        self.parts = assemble.assemble(self._settings(), client, self.runtime, recorder)
-        self.parts.keeper.node.add_handler(self._node_changed)
+        parts = self.parts = assemble.assemble(self._settings(), client, self.runtime, recorder)
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
             nursery.start_soon(recorder.run)
-            await nursery.start(service.run, list(self.parts.services))
-            self._open_door(self.config.node_name, self.parts.door)
+            await nursery.start(service.run, list(parts.services))
+            self._open_door(self.config.node_name, parts.door)
             task_status.started()
 
     async def run_traffic(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -104,7 +104,6 @@ class Agent:
             slices,
             resolv_conf=_resolv_conf(),
         )
-        await Worker(1).run(_hold_service_addresses, config.cluster_dns, config.service_cidr, self.node_ip)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(informers.run)
             await nursery.start(proxy.run)
@@ -125,7 +124,7 @@ class Agent:
         config = self.config
         return KubeletSettings(
             node_name=config.node_name,
-            node_ips=(self.node_ip,),
+            node_ips=self.node_ips,
             data_dir=config.data_dir,
             kubelet_dir=config.kubelet_dir,
             pod_logs_dir=config.pod_logs_dir,
@@ -139,18 +138,25 @@ class Agent:
             version=f"v1.36.4+edgek{__version__}",
         )
 
-    def _node_changed(self, key: str, old: Object | None, new: Object | None) -> None:
-        def pod_range(node: Object | None) -> str:
-            return str(((node or {}).get("spec") or {}).get("podCIDR") or "")
+    def _network_settings(self) -> NetworkSettings:
+        config = self.config
+        pods, services = ipaddress.IPv4Network(config.cluster_cidr), ipaddress.IPv4Network(config.service_cidr)
+        address = ipaddress.IPv4Address(config.node_ip) if config.node_ip else None
+        return NetworkSettings(
+            node_name=config.node_name,
+            backend=config.flannel_backend,
+            cluster=pods,
+            memory=config.cni_dir / "network.json",
+            services=services,
+            wish=Wish(address, config.flannel_iface, avoid=(pods, services)),
+            own=(ipaddress.IPv4Address(config.cluster_dns),),
+        )
 
-        if pod_range(new) and pod_range(new) != pod_range(old):
-            self._nursery.start_soon(self._use_range, pod_range(new))
-
-    async def _use_range(self, pod_range: str) -> None:
-        try:
-            await cni_service.give_range(self.network, pod_range)
-        except OSError as exc:
-            log.error("the pod range cannot be used", range=pod_range, error=exc)
+    def _address_changed(self, address: ipaddress.IPv4Address) -> None:
+        """Node and pods show it; nothing of them is restarted."""
+        self.node_ips[:] = [str(address)]
+        if self.parts is not None:
+            self.parts.kubelet.wake_all()
 
 
 def _resolv_conf() -> Path:
@@ -161,17 +167,3 @@ def _resolv_conf() -> Path:
     except OSError:
         return path
     return RESOLVED_CONF if stub and RESOLVED_CONF.exists() else path
-
-
-def _hold_service_addresses(dns_address: str, service_cidr: str, node_ip: str) -> None:
-    """The DNS address is this node's own; all others have a way out even where there is no default route. Blocks."""
-    from edgek.cni.network import LOOPBACK_INDEX
-    from edgek.cni.setup import LABEL
-    from edgek.host import netlink
-
-    with netlink.open_socket() as host:
-        host.run(netlink.add_address(LOOPBACK_INDEX, ipaddress.IPv4Address(dns_address), 32, LABEL))
-        has_default = any(route.destination.prefixlen == 0 for route in host.routes())
-        if not has_default:
-            network = ipaddress.IPv4Network(service_cidr)
-            host.run(netlink.set_route(network, LOOPBACK_INDEX, source=ipaddress.IPv4Address(node_ip)))

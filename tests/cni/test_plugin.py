@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from ipaddress import IPv4Address
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +18,7 @@ from edgek.cni import plugin, setup
 from edgek.cni.mappings import HostPort
 from edgek.cni.network import PodNetwork
 from edgek.host import netlink, process
+from tests.fakes.machines import own_address
 
 RANGE = "10.199.250.0/24"
 CONFIG = {"cniVersion": "0.4.0", "name": "edgek", "type": "edgek"}
@@ -141,16 +143,9 @@ async def test_loopback_comes_up(network: PodNetwork, netns: str) -> None:
     assert link.up
 
 
-class gateway:  # noqa: N801  used like a function
-    def __init__(self, network: PodNetwork) -> None:
-        assert network.gateway is not None
-        self.address = network.gateway
-
-    def __enter__(self) -> None:
-        setup.add_gateway(self.address)
-
-    def __exit__(self, *_: object) -> None:
-        setup.remove_gateway(self.address)
+def gateway(network: PodNetwork) -> AbstractContextManager[None]:
+    assert network.gateway is not None
+    return own_address(network.gateway)
 
 
 @pytest.fixture

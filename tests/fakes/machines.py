@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import trio
 
+from edgek.cni import setup
+from edgek.cni.network import LOOPBACK_INDEX
 from edgek.host import netlink
 
 T = TypeVar("T")
@@ -36,6 +38,17 @@ def namespace(role: str) -> Iterator[Path]:
         yield Path("/run/netns") / name
     finally:
         sh(f"ip netns del {name}")
+
+
+@contextlib.contextmanager
+def own_address(address: IPv4Address) -> Iterator[None]:
+    """This machine itself holds it towards its pods, as a node of edgek does."""
+    with netlink.open_socket() as kernel:
+        kernel.run(netlink.add_address(LOOPBACK_INDEX, address, 32, setup.LABEL))
+        try:
+            yield
+        finally:
+            setup.let_go(kernel, address)
 
 
 class Inside:

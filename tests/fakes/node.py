@@ -20,6 +20,7 @@ from edgek.agent.runtime.cri import CriRuntime
 from edgek.cni import plugin, setup
 from edgek.cni.network import PodNetwork
 from tests.fakes import images
+from tests.fakes.machines import own_address
 
 POD_RANGE = f"10.199.{os.getpid() % 250}.0/24"  # two test runs may share the machine
 BOX = "example.org/box:1"
@@ -55,8 +56,7 @@ async def open_node(folder: Path) -> AsyncIterator[Node]:
     network.use(POD_RANGE, 1500)
     gateway = network.gateway
     assert gateway is not None
-    setup.add_gateway(gateway)
-    try:
+    with own_address(gateway):
         async with trio.open_nursery() as nursery:
             answers = await nursery.start(_answer, network, folder / "cni.sock")
             supervision = await nursery.start(_supervise, child)
@@ -74,8 +74,6 @@ async def open_node(folder: Path) -> AsyncIterator[Node]:
                 runtime.close()
                 answers.cancel()
             nursery.cancel_scope.cancel()
-    finally:
-        setup.remove_gateway(gateway)
 
 
 async def _answer(network: PodNetwork, socket: Path, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:

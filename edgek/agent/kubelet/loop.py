@@ -255,7 +255,7 @@ class Kubelet:
 
     def surroundings(self, pod: Object, seen: Seen) -> Surroundings:
         ips = self.settings.node_ips if lifecycle.is_host_network(pod) else (seen.sandbox.ips if seen.sandbox else ())
-        return Surroundings(self.settings.node_ips, tuple(ips), tuple(self.services.items.values()), self.machine.allocatable(self.settings))
+        return Surroundings(tuple(self.settings.node_ips), tuple(ips), tuple(self.services.items.values()), self.machine.allocatable(self.settings))
 
     def _admit(self, pod: Object) -> Verdict | None:
         return admission.refusal(pod, self._beside(pod), self.offer())
@@ -267,6 +267,11 @@ class Kubelet:
         return [w.pod for w in self.workers.values() if w.occupies and w.pod is not None and w.uid != objects.uid(pod)]
 
     # What wakes workers.
+
+    def wake_all(self) -> None:
+        """Something of the node changed that every pod's status shows: its address."""
+        for worker in self.workers.values():
+            worker.wake()
 
     def _wake(self, uid: str) -> None:
         worker = self.workers.get(uid)

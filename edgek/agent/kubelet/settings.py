@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -13,7 +13,7 @@ class KubeletSettings:
     """Paths are absolute. ``cgroup_root`` is the folder below each cgroup hierarchy under which ``kubepods`` is made."""
 
     node_name: str
-    node_ips: tuple[str, ...]
+    node_ips: Sequence[str]  # as they are now: a machine's address may change while we run
     data_dir: Path
     kubelet_dir: Path  # pods/<uid>/volumes, pods/<uid>/etc-hosts ...
     pod_logs_dir: Path = Path("/var/log/pods")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from edgek.agent.proxy.rules import CHAIN, MASQUERADE, TABLE, Element
 
+TUNNEL = "flannel.1"  # what goes in there must come from the pod network, or its answer comes back by another way than the tunnel
 BATCH = 500  # elements in one command: the parser is slower with longer lists
 AFFINITY_MOST = 65535  # clients remembered
 
@@ -65,6 +66,7 @@ chain postrouting {{
     ip saddr . ip daddr @hairpin ct status dnat masquerade fully-random;
     ip saddr 127.0.0.0/8 ct status dnat masquerade fully-random;
     ip saddr CLUSTER ip daddr != {{ CLUSTER, 224.0.0.0/4 }} masquerade fully-random;
+    ip saddr != CLUSTER oifname "{TUNNEL}" masquerade fully-random;
 }}
 """
 

@@ -1,0 +1,236 @@
+"""Three nodes on one switch, with the real kernel: pods of all of them talk, whatever happens to the nodes meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from edgek.client.transport import Disconnected
+from edgek.cni.vxlan import mac_of
+from edgek.model import kinds
+from tests.cni.cluster import Cluster, all_pairs_talk, fails, greeting, pings, until
+from tests.fakes.machines import ask, open_switch, sh
+
+pytestmark = pytest.mark.root
+
+
+class Away:
+    """A server that nobody reaches."""
+
+    async def request(self, request: object) -> object:
+        raise Disconnected("no route")
+
+    def stream(self, request: object) -> object:
+        raise Disconnected("no route")
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    with open_switch() as switch, contextlib.ExitStack() as stack:
+        async with trio.open_nursery() as nursery:
+            yield Cluster(switch, stack, nursery, tmp_path)
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(params=["vxlan", "host-gw"])
+async def three(request: pytest.FixtureRequest, cluster: Cluster) -> Cluster:
+    """Three nodes with a pod each."""
+    for name in ("one", "two", "three"):
+        node = await cluster.node(name, request.param)
+        await node.pod(f"pod-{name}")
+    await cluster.joined()
+    return cluster
+
+
+async def test_all_pods_talk_to_all_and_nothing_is_translated(three: Cluster) -> None:
+    await three.nodes[0].pod("neighbour")
+    await all_pairs_talk([pod for node in three.nodes for pod in node.pods])
+    for node in three.nodes:
+        for other in three.nodes:
+            (answer, _), pod = (await ask(node.machine.place, other.pods[0].address)).split(), other.pods[0]
+            assert answer == pod.name
+
+
+async def test_a_packet_of_the_whole_mtu_arrives_uncut_and_a_larger_one_does_not(three: Cluster) -> None:
+    mtu = 1450 if three.nodes[0].backend == "vxlan" else 1500
+    pod, far = three.nodes[0].pods[0], three.nodes[1].pods[0].address
+    assert await pings(pod, far, mtu)
+    assert not await pings(pod, far, mtu + 1)
+
+
+async def test_a_node_that_goes_takes_its_entries_along_and_one_that_comes_is_reached(three: Cluster) -> None:
+    one, two, gone = three.nodes
+    await three.client.delete(kinds.NODE, gone.name)
+    await until(lambda: str(gone.range) not in one.routes())
+    if one.backend == "vxlan":
+        await until(lambda: one.forwardings() == {two.machine.address})
+        assert one.neighbours() == {str(two.range.network_address)}
+    assert await greeting(one.pods[0], two.pods[0])
+    gone.stop()
+    three.nodes.remove(gone)
+    four = await three.node("four", one.backend)  # with the range of the one that is gone
+    assert four.range == gone.range
+    await four.pod("pod-four")
+    await three.joined()
+    await all_pairs_talk([pod for node in three.nodes for pod in node.pods])
+
+
+async def test_a_node_whose_address_changes_is_followed_and_its_pods_go_on(three: Cluster) -> None:
+    moved = three.nodes[1]
+    assert moved.heard == ["192.168.77.12"]
+    moved.machine.ip("addr add 192.168.77.99/24 dev eth0")
+    moved.machine.ip("addr del 192.168.77.12/24 dev eth0")  # the other goes too: it is a secondary of this one
+    moved.machine.ip("addr replace 192.168.77.99/24 dev eth0")
+    moved.machine.ip("route replace default via 192.168.77.1")
+    await until(lambda: three.annotations("two")["flannel.alpha.coreos.com/public-ip"] == "192.168.77.99")
+    others = [node for node in three.nodes if node is not moved]
+    if moved.backend == "vxlan":
+        await until(lambda: all("192.168.77.99" in node.forwardings() and "192.168.77.12" not in node.forwardings() for node in others))
+    else:
+        await until(lambda: all(node.routes()[str(moved.range)] == "192.168.77.99" for node in others))
+    await three.joined()
+    assert moved.heard == ["192.168.77.12", "192.168.77.99"]
+    await all_pairs_talk([pod for node in three.nodes for pod in node.pods])
+
+
+async def test_what_somebody_deleted_is_put_back(three: Cluster) -> None:
+    one = three.nodes[0]
+    for line in (["link del flannel.1"] if one.backend == "vxlan" else []) + [
+        f"route flush {three.nodes[1].range}",
+        "addr flush dev lo label lo:edgek",
+    ]:
+        with contextlib.suppress(AssertionError):
+            one.machine.ip(line)
+    await three.joined()
+    await until(lambda: "10.42.0.1/32" in one.machine.ip("addr show dev lo") and "10.43.0.10/32" in one.machine.ip("addr show dev lo"))
+    await all_pairs_talk([pod for node in three.nodes for pod in node.pods])
+
+
+async def test_a_restart_touches_neither_pods_nor_entries(three: Cluster) -> None:
+    one = three.nodes[0]
+    before = one.machine.ip("-d link show"), one.machine.ip("route show")
+    one.stop()
+    await three.client.delete(kinds.NODE, "three")  # heard of only after the start
+    await one.start()
+    await until(lambda: str(three.nodes[2].range) not in one.routes())
+    assert one.machine.ip("-d link show") == before[0]
+    assert set(before[1].splitlines()) - set(one.machine.ip("route show").splitlines()) == {
+        line for line in before[1].splitlines() if line.startswith(str(three.nodes[2].range))
+    }
+    assert await greeting(one.pods[0], three.nodes[1].pods[0])
+
+
+async def test_a_node_that_boots_without_its_server_knows_its_range_and_the_others(three: Cluster) -> None:
+    one, two, _ = three.nodes
+    one.stop()
+    for line in ("link del flannel.1",) if one.backend == "vxlan" else ():
+        one.machine.ip(line)
+    one.machine.ip("route flush proto 237")
+
+    api, three.api = three.api, Away()  # type: ignore[assignment]
+    await one.start()
+    three.api = api
+    fresh = await one.pod("fresh")
+    assert fresh.address in one.range
+    assert set(one.routes()) == {str(node.range) for node in three.nodes[1:]}
+    assert await greeting(fresh, two.pods[0])
+
+
+async def test_a_backend_that_is_changed_leaves_nothing_of_the_other(three: Cluster) -> None:
+    one = three.nodes[0]
+    former, one.backend = one.backend, "host-gw" if one.backend == "vxlan" else "vxlan"
+    one.stop()
+    await one.start()
+    await until(lambda: three.annotations("one")["flannel.alpha.coreos.com/backend-type"] == one.backend)
+    assert ("flannel.1" in one.machine.ip("link show")) == (one.backend == "vxlan")
+    await until(lambda: one.routes() == {})  # the others speak another language
+    assert await fails(one.pods[0], three.nodes[1].pods[0])
+    await until(lambda: all(str(one.range) not in node.routes() for node in three.nodes[1:]))
+    one.stop()
+    one.backend = former
+    await one.start()
+    await three.joined()
+    await all_pairs_talk([pod for node in three.nodes for pod in node.pods])
+
+
+async def test_a_node_publishes_what_flannel_would_and_repeats_it_when_it_is_taken_away(cluster: Cluster) -> None:
+    one = await cluster.node("one")
+    wanted = {
+        "flannel.alpha.coreos.com/kube-subnet-manager": "true",
+        "flannel.alpha.coreos.com/backend-type": "vxlan",
+        "flannel.alpha.coreos.com/backend-data": '{"VNI":1,"VtepMAC":"' + mac_of("one") + '"}',
+        "flannel.alpha.coreos.com/public-ip": one.machine.address,
+    }
+    await until(lambda: cluster.annotations("one") == wanted)
+    await cluster.client.patch(kinds.NODE, "one", {"metadata": {"annotations": {"flannel.alpha.coreos.com/public-ip": None}}})
+    await until(lambda: cluster.annotations("one") == wanted)
+
+
+async def test_a_node_alone_makes_no_interface(cluster: Cluster) -> None:
+    one = await cluster.node("one")
+    assert "flannel.1" not in one.machine.ip("link show")
+    assert await one.pod("pod")
+
+
+async def test_at_rest_nothing_is_written_to_the_api(cluster: Cluster) -> None:
+    one, _ = await cluster.node("one"), await cluster.node("two")
+    await cluster.joined()
+    await until(lambda: all(node.network.at_rest for node in cluster.nodes))
+    writes = len(cluster.api.writes)
+    memory = (cluster.folder / "one" / "network.json").stat().st_mtime_ns
+    await cluster.client.patch(kinds.NODE, "two", {"metadata": {"labels": {"a": "b"}}})
+    one.machine.ip("link add noise type bridge")
+    await until(lambda: all(node.network.at_rest for node in cluster.nodes))
+    assert len(cluster.api.writes) == writes + 1
+    assert (cluster.folder / "one" / "network.json").stat().st_mtime_ns == memory
+
+
+async def test_the_mtu_follows_the_uplink_for_the_tunnel_and_for_new_pods(cluster: Cluster) -> None:
+    one, _ = await cluster.node("one"), await cluster.node("two")
+    await cluster.joined()
+    one.machine.ip("link set eth0 mtu 1400")
+    await until(lambda: "mtu 1350" in one.machine.ip("link show flannel.1"))
+    await until(lambda: one.network.at_rest)
+    pod = await one.pod("late")
+    assert "mtu 1350" in sh(f"ip -n {pod.place.name} link show eth0")
+
+
+async def test_without_a_default_route_services_have_a_way_out_and_the_address_stays(cluster: Cluster) -> None:
+    one = await cluster.node("one")
+    assert "10.43.0.0/16" not in one.machine.ip("route show")
+    one.machine.ip("route del default")
+    await until(lambda: f"10.43.0.0/16 dev lo proto 237 scope link src {one.machine.address}" in one.machine.ip("route show"))
+    one.machine.ip("route add default via 192.168.77.1")
+    await until(lambda: "10.43.0.0/16" not in one.machine.ip("route show"))
+    assert one.heard == [one.machine.address]
+
+
+async def test_a_box_with_no_cable_at_all_attaches_its_pods(cluster: Cluster) -> None:
+    one = await cluster.node("one")
+    one.stop()
+    one.machine.ip("link set eth0 down")
+    await one.start()
+    await until(lambda: one.network.at_rest)
+    first, second = await one.pod("first"), await one.pod("second")
+    await all_pairs_talk([first, second])
+    one.machine.ip("link set eth0 up")
+    await until(lambda: one.heard[-1:] == [one.machine.address])
+
+
+async def test_the_interface_that_the_operator_named_is_taken(cluster: Cluster) -> None:
+    one, _ = await cluster.node("one"), await cluster.node("two")
+    await cluster.joined()
+    one.stop()
+    one.machine.ip("link add second type bridge")
+    one.machine.ip("addr add 172.31.0.5/24 dev second")
+    one.machine.ip("link set second up mtu 1300")
+    one.wish = attrs.evolve(one.wish, interface="second")
+    await one.start()
+    assert one.heard[-1] == "172.31.0.5"
+    assert "local 172.31.0.5 dev second" in one.machine.ip("-d link show flannel.1")
+    assert "mtu 1250" in one.machine.ip("link show flannel.1")
