@@ -30,6 +30,8 @@ HEALTHY_S = 60.0  # a containerd that lived this long starts the row anew
 LOG_BYTES = 8 << 20  # of containerd.log; one former file is kept beside it
 VERSION_TIMEOUT_S = 20.0
 PREPARE_AGAIN_S = 0.5  # while containerd is away
+STARTING = 'msg="starting containerd"'  # its first line
+COMPLAINTS = ("level=fatal", "level=error", "failed to load plugin", "containerd: ")
 
 
 class CannotRun(EdgekError):
@@ -160,9 +162,10 @@ async def _start(child: Child, config: str) -> _Alive:
             nursery.cancel_scope.cancel()
             if answered:
                 return alive
-    started.poll()  # reaps it, if it has ended
+    await _terminate(alive)  # one without its CRI part would hold the socket and the database
+    started.poll()  # reaps it
     os.close(alive.descriptor)
-    raise CannotRun(f"containerd does not come up; its last words: {_last_line(child.log_file)} (all of them in {child.log_file})")
+    raise CannotRun(f"containerd does not come up: {_complaint(child.log_file)} (all it said is in {child.log_file})")
 
 
 async def _start_again(child: Child, config: str, failures: int) -> _Alive:
@@ -214,7 +217,7 @@ async def _answers(child: Child, *, timeout_s: float) -> bool:
     runtime = CriRuntime(child.config.socket, child.run_dir)
     try:
         await runtime.wait_until_there(timeout_s)
-    except RuntimeGone:
+    except RuntimeFailure:  # also: it answers, but its CRI part did not load
         return False
     finally:
         runtime.close()
@@ -285,9 +288,12 @@ def _shorten(path: Path) -> None:
         os.truncate(path, 0)  # the writer appends, so it goes on at the new end
 
 
-def _last_line(path: Path) -> str:
+def _complaint(path: Path) -> str:
+    """What its last start ran into first, or else its last words."""
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    return repr(lines[-1]) if lines else "none"
+    began = max((number for number, line in enumerate(lines) if STARTING in line), default=0)
+    bad = [line for line in lines[began:] if any(word in line for word in COMPLAINTS)]
+    return repr([*bad[:1], *lines[-1:]][0]) if lines else "it said nothing"
 
 
 def _digest(config: str) -> str:

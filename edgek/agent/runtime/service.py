@@ -11,7 +11,7 @@ import trio
 from edgek.agent.runtime import containerd, images_folder, pause, registries
 from edgek.agent.runtime.containerd_config import Settings, may_lower_oom_scores
 from edgek.agent.runtime.cri import CriRuntime
-from edgek.agent.runtime.runtime import RuntimeGone
+from edgek.agent.runtime.runtime import RuntimeFailure, RuntimeGone
 from edgek.config import Config
 from edgek.host import log
 
@@ -64,5 +64,8 @@ async def _wait_for_outside(config: Config, runtime: CriRuntime) -> None:
         await runtime.wait_until_there(OUTSIDE_READY_S)
     except RuntimeGone as gone:
         raise containerd.CannotRun(f"--container-runtime-endpoint {config.container_runtime_endpoint}: {gone}") from gone
+    except RuntimeFailure as failure:
+        hint = "its CRI plugin must be enabled (see disabled_plugins in its config.toml)"
+        raise containerd.CannotRun(f"--container-runtime-endpoint {config.container_runtime_endpoint}: {failure}; {hint}") from failure
     name, version = await runtime.version()
     log.info("outside container runtime", name=name, version=version, socket=config.runtime_socket)
