@@ -264,6 +264,9 @@ class Cluster:
                     found.add(folder.name)
         return found
 
+    def containerds(self) -> set[str]:
+        return set(sh(f"pgrep -f 'containerd --confi[g] {self.data}/' || true").split())
+
     def ctr(self, *arguments: str) -> str:
         """containerd's own word for what it holds."""
         return sh(shlex.join(["ctr", "-a", str(self.run_dir / "containerd.sock"), "-n", "k8s.io", *arguments]))

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -337,3 +338,19 @@ def _answers(direct: Direct, path: str) -> bool:
     except (Refused, Unanswered):
         return False
     return True
+
+
+# When it may be interrupted.
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.6, 0.9, 1.2, 1.5, 2.0])
+def test_a_first_start_that_is_killed_half_way_is_finished_by_the_next(plane: Cluster, after_s: float) -> None:
+    plane.start(ready=False)
+    due = threading.Timer(after_s, plane.kill)
+    due.start()
+    due.join()
+    plane.start()
+    direct = Direct(plane)
+    direct.create(CONFIG_MAPS, config_map("works"))
+    assert direct.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"] == "10.43.0.1"
+    assert "The database is sound." in plane.run("db", "--data-dir", plane.data, "check")
