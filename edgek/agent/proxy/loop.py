@@ -6,9 +6,9 @@ writing the whole table anew, which needs nothing of what is there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import attrs
 import trio
@@ -20,6 +20,8 @@ from edgek.client.services import Service, Slice, by_service
 from edgek.host import log, process
 from edgek.host.nft import Nft, NftError
 from edgek.host.worker import Worker
+
+T = TypeVar("T")
 
 RETRY_S = 5.0  # after the kernel refused even the whole table
 CONNTRACK_S = 10.0
@@ -39,6 +41,12 @@ class PodPort(Protocol):
     def host_ip(self) -> str: ...
 
 
+class Threads(Protocol):
+    """``host.worker.Worker``, or one whose calls run in another network namespace."""
+
+    async def run(self, function: Callable[..., T], *args: object) -> T: ...
+
+
 class HostPorts(Protocol):
     """Where host ports come from (``cni.mappings.Mappings``)."""
 
@@ -56,7 +64,14 @@ class Settings:
 
 
 class Proxy:
-    def __init__(self, settings: Settings, services: Informer[Service], slices: Informer[Slice], host_ports: HostPorts | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        services: Informer[Service],
+        slices: Informer[Slice],
+        host_ports: HostPorts | None = None,
+        worker: Threads | None = None,
+    ) -> None:
         self._settings = settings
         self._node = rules.Node(settings.node_name, settings.own_addresses)
         self._services = services
@@ -65,7 +80,7 @@ class Proxy:
         self._ledger = Ledger()
         self._dirty: set[str] = set()
         self._work = trio.Event()
-        self._worker = Worker(1)
+        self._worker = worker or Worker(1)
         self._nft: Nft | None = None
         self._writing = True
 

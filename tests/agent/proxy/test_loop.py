@@ -18,8 +18,8 @@ from edgek.agent.proxy.loop import Proxy, Settings
 from edgek.client import services
 from edgek.client.informer import Informer
 from edgek.host import netlink
-from edgek.host.nft import Nft
 from edgek.model import kinds
+from tests.fakes.machines import Inside
 
 pytestmark = pytest.mark.root
 
@@ -103,23 +103,6 @@ def box() -> Iterator[Box]:
         box.close()
 
 
-class InNode(Proxy):
-    """A proxy whose table stands in the box's node instead of in ours."""
-
-    box: Box
-
-    async def run(self, **given: Any) -> None:
-        real = self._worker.run
-
-        async def run(function: Any, *args: Any, **options: Any) -> Any:
-            if function is Nft:  # its socket stays in the namespace in which it was made
-                return await real(netlink.in_namespace, self.box.path("node"), Nft)
-            return await real(function, *args, **options)
-
-        self._worker.run = run  # type: ignore[method-assign]
-        await super().run(**given)
-
-
 class World:
     def __init__(self, box: Box) -> None:
         self.box = box
@@ -127,8 +110,7 @@ class World:
         self.slices: Informer[services.Slice] = Informer(None, kinds.ENDPOINT_SLICE, services.slice_)  # type: ignore[arg-type]
         self.services.synced.set()
         self.slices.synced.set()
-        self.proxy = InNode(Settings("box", "10.42.0.0/16"), self.services, self.slices)
-        self.proxy.box = box
+        self.proxy = Proxy(Settings("box", "10.42.0.0/16"), self.services, self.slices, worker=Inside(box.path("node")))
 
     def service(self, **spec: Any) -> None:
         spec = {"clusterIP": "10.43.0.7", "ports": [{"port": 80, "name": "http", "nodePort": 30080}], "type": "NodePort", **spec}
