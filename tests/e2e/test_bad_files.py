@@ -43,6 +43,8 @@ def test_a_static_pod_and_an_image_that_are_none_are_named_and_the_others_run(cl
     cluster.until(lambda: cluster.kubectl("get", "pod", "static-box", "-o", "jsonpath={.status.phase}", check=False) == "Running", 60, "it runs")
     for name in ("broken.yaml", "other.yaml", "junk.tar"):
         cluster.until(lambda name=name: name in cluster.log.read_text(), 20, f"{name} is named")  # type: ignore[misc]
+    for name in ("broken.yaml", "other.yaml"):
+        assert sum("manifest left out" in line and name in line for line in cluster.log.read_text().splitlines()) == 1
     assert cluster.is_ready()
     cluster.kubectl("delete", "pod", "static-box", "--wait=false")
     cluster.until(lambda: cluster.kubectl("get", "pod", "static-box", "-o", "jsonpath={.status.phase}", check=False) == "Running", 60, "it is back")

@@ -44,7 +44,7 @@ def assemble(settings: KubeletSettings, client: Client, runtime: Runtime, record
     housekeeping = Housekeeping(kubelet)
     keeper = NodeKeeper(settings, client, runtime, recorder, machine, pressures=housekeeping.pressures, beats=(housekeeping.beat,))
     kubelet.offer = keeper.offer
-    kubelet.manifests = lambda: static.read_all(settings.manifests_dir, settings.node_name).values()
+    kubelet.manifests = lambda: static.read_all(settings.manifests_dir, settings.node_name, {}).values()
     kubelet.images.changed = keeper.images_changed
     services = (
         Service("node", keeper.run),

@@ -28,16 +28,23 @@ async def run(kubelet: Kubelet, *, task_status: trio.TaskStatus[None] = trio.TAS
     folder = kubelet.settings.manifests_dir
     folder.mkdir(parents=True, exist_ok=True)
     present: dict[str, str] = {}  # file name -> uid
+    told: dict[str, str] = {}  # file name -> what is wrong with it
     async with trio.open_nursery() as nursery:
         with watch.folder(folder, EVERYTHING) as changes:
-            _look(kubelet, folder, present, nursery)
+            _look(kubelet, folder, present, told, nursery)
             task_status.started()
             async for _ in changes:
-                _look(kubelet, folder, present, nursery)
+                _look(kubelet, folder, present, told, nursery)
 
 
-def _look(kubelet: Kubelet, folder: Path, present: dict[str, str], nursery: trio.Nursery) -> None:
-    found = read_all(folder, kubelet.settings.node_name)
+def _look(kubelet: Kubelet, folder: Path, present: dict[str, str], told: dict[str, str], nursery: trio.Nursery) -> None:
+    bad: dict[str, str] = {}
+    found = read_all(folder, kubelet.settings.node_name, bad)
+    for name, why in bad.items():
+        if told.get(name) != why:
+            log.warning("manifest left out", file=folder / name, error=why)
+    told.clear()
+    told.update(bad)
     for name, uid in list(present.items()):
         if name not in found or objects.uid(found[name]) != uid:
             del present[name]
@@ -48,15 +55,15 @@ def _look(kubelet: Kubelet, folder: Path, present: dict[str, str], nursery: trio
             nursery.start_soon(kubelet.put_static, pod)
 
 
-def read_all(folder: Path, node_name: str) -> dict[str, Object]:
-    """The pods of all good manifests, by file name."""
+def read_all(folder: Path, node_name: str, bad: dict[str, str]) -> dict[str, Object]:
+    """The pods of all good manifests, by file name; what is wrong with the others goes into ``bad``."""
     found: dict[str, Object] = {}
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         if file.suffix in SUFFIXES and not file.name.startswith("."):
             try:
                 found[file.name] = pod_of(file.read_bytes(), str(file), node_name)
             except (BadManifest, OSError) as exc:
-                log.warning("manifest left out", file=file, error=exc)
+                bad[file.name] = str(exc)
     return found
 
 

@@ -91,7 +91,7 @@ async def test_an_edgek_that_starts_again_does_not_touch_a_static_pod(tmp_path: 
         await quiet(here)
         calls = len(here.runtime.calls)
         again = fresh_kubelet(tmp_path, here.client, here.runtime, here.mounter)
-        again.manifests = lambda: static.read_all(folder, "node-1").values()
+        again.manifests = lambda: static.read_all(folder, "node-1", {}).values()
         await here.nursery.start(again.run)
         await quiet(here)
         assert len(here.runtime.calls) == calls
