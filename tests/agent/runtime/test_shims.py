@@ -12,13 +12,15 @@ from tests.fakes.runtime import open_runtime
 
 SOCKET = Path("/tmp/edgek-shims/containerd.sock")
 # What a shim looks like from outside: its name and its flags.
-PRETEND = "import sys; sys.stdin.read()"
+PRETEND = "import sys; print(flush=True); sys.stdin.read()"
 
 
 @pytest.fixture
 def shim() -> Iterator[subprocess.Popen[bytes]]:
     argv = ["containerd-shim-runc-v2", "-c", PRETEND, "-namespace", "k8s.io", "-id", "abc", "-address", str(SOCKET)]
-    with subprocess.Popen(argv, executable=sys.executable, stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(argv, executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()  # it runs: before, the kernel may not show its words yet
         yield process
         process.kill()
 
