@@ -16,7 +16,7 @@ from edgek.model import errors, kinds, objects
 from edgek.model.objects import Object
 
 WORKERS = 4
-PASSING_S = 0.5  # a pod that starts within this time is written once, not three times
+PASSING_S = 1.0  # a pod that starts within this time is written once, not three times; twenty that start at once take a second
 OWNED = (
     "phase", "conditions", "message", "reason", "hostIP", "hostIPs", "podIP", "podIPs", "startTime", "initContainerStatuses",
     "containerStatuses", "ephemeralContainerStatuses", "qosClass", "observedGeneration",

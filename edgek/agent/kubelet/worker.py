@@ -70,10 +70,13 @@ class PodWorker:
         self._said: Object = {}  # the newest status, which the API may not show yet
         self._admitted = admitted
         self._pause_until = 0.0
+        self._look_due = True  # the runtime may show something else than ``seen``
 
     # What others tell it.
 
     def wake(self) -> None:
+        """Something changed on the node."""
+        self._look_due = True
         self._wake.set()
 
     def refresh(self) -> None:
@@ -93,7 +96,7 @@ class PodWorker:
                 self._volumes_due = wallclock.now()
         if before is not None and _more_urgent(before, pod, killing=self._killing):
             self._interrupt()
-        self.wake()
+        self._wake.set()  # mostly it is our own status coming back: the runtime need not be asked about that
 
     def recall(self, shown: Object) -> None:
         """What the API says of this static pod from the time before we started: times of changes are taken from there."""
@@ -141,9 +144,9 @@ class PodWorker:
 
     async def _step(self) -> float:
         """Look, decide, tell, act; when to do it again (0: at once)."""
-        self.seen = await self._tools.observer.look(self.uid)
-        self.looked.set()
-        self.looked = trio.Event()
+        if self._look_due:
+            self._look_due = False
+            self.seen = await self._look()
         self._admit()
         around = self._circumstances()
         actions = plan(self._as_said(), self.seen, around)
@@ -157,6 +160,7 @@ class PodWorker:
             log.warning("a step changed nothing", pod=self._name(), step=type(todo[0]).__name__)
         if todo and not resting and not lifecycle.ahead(self._pause_until, wallclock.now()):
             self._tried = (todo, self.seen)
+            self._look_due = True
             self.over = await self._act(todo)
             return 0.0
         if not todo:
@@ -165,6 +169,16 @@ class PodWorker:
         if await self._refresh_volumes():
             return 0.0
         return self._next_look(waits)
+
+    async def _look(self) -> Seen:
+        try:
+            seen = await self._tools.observer.look(self.uid)
+        except BaseException:
+            self._look_due = True
+            raise
+        self.looked.set()
+        self.looked = trio.Event()
+        return seen
 
     def _admit(self) -> None:
         if self._admitted or self.pod is None:
@@ -278,11 +292,9 @@ class PodWorker:
             if self._finishing or self.gone:
                 continue
             try:
-                self.seen = await self._tools.observer.look(self.uid)
+                self.seen = await self._look()
             except RuntimeGone:
                 continue
-            self.looked.set()
-            self.looked = trio.Event()
             self._tell(self._circumstances(), self._waits, finish=False, passing=True)
 
     async def _perform(self, action: Action) -> bool:
@@ -349,8 +361,10 @@ class PodWorker:
         if until <= wallclock.now():
             await trio.lowlevel.checkpoint()
             return
-        with trio.move_on_after(until - wallclock.now()):
+        with trio.move_on_after(until - wallclock.now()) as waiting:
             await self._wake.wait()
+        if waiting.cancelled_caught:
+            self._look_due = True
 
     def _interrupt(self) -> None:
         if self._scope is not None:

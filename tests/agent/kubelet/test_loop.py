@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 import trio.testing
@@ -37,6 +38,26 @@ async def test_a_pod_at_rest_is_left_alone(tmp_path: Path, autojump_clock: trio.
         calls, writes = len(here.runtime.calls), len(here.api.writes)
         await here.settle(3600)
         assert (len(here.runtime.calls), len(here.api.writes)) == (calls, writes)
+
+
+async def test_what_the_api_changes_is_no_reason_to_ask_the_runtime(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod())
+        await here.settle(5)
+        asked: list[str] = []
+        look = here.runtime.sandboxes
+
+        async def counted(*, uid: str = "") -> Any:
+            asked.append(uid)
+            return await look(uid=uid)
+
+        here.runtime.sandboxes = counted  # type: ignore[method-assign]
+        await here.client.patch(kinds.POD, "web", {"metadata": {"labels": {"a": "b"}}}, "default")
+        await here.settle(5)
+        assert asked == []
+        here.runtime.end(here.shown()["containerID"].rpartition("/")[2], 1)
+        await here.settle(5)
+        assert asked and here.shown()["restartCount"] == 1
 
 
 async def test_a_deleted_pod_ends_and_leaves_nothing(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
