@@ -20,6 +20,7 @@ from edgek.host import netlink
 from edgek.model import kinds
 from tests.fakes.api import FakeApi
 from tests.fakes.machines import Greeter, Machine, Switch, ask, namespace
+from tests.fakes.realapi import RealApi
 
 CLUSTER, SERVICES = IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16")
 PATIENCE_S = 10.0
@@ -88,20 +89,28 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, switch: Switch, stack: contextlib.ExitStack, nursery: trio.Nursery, folder: Path) -> None:
+    def __init__(
+        self, switch: Switch, stack: contextlib.ExitStack, nursery: trio.Nursery, folder: Path, api: FakeApi | RealApi | None = None
+    ) -> None:
         self.switch = switch
         self.stack = stack
         self.nursery = nursery
         self.folder = folder
-        self.api = FakeApi()
+        self.api = api or FakeApi()
         self.nodes: list[Node] = []
 
-    async def node(self, name: str, backend: str = "vxlan") -> Node:
-        """A machine that joins."""
+    async def registered(self, name: str, backend: str = "vxlan") -> Node:
+        """A machine with a Node object and a range, on which nothing runs yet."""
         node = Node(self, self.switch.machine(name), len(self.nodes), backend)
         self.nodes.append(node)
         (self.folder / name).mkdir()
-        await self.client.create(kinds.NODE, {"metadata": {"name": name}, "spec": {"podCIDR": str(node.range)}})
+        meta = {"name": name, "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}}  # as every kubelet has
+        await self.client.create(kinds.NODE, {"metadata": meta, "spec": {"podCIDR": str(node.range), "podCIDRs": [str(node.range)]}})
+        return node
+
+    async def node(self, name: str, backend: str = "vxlan") -> Node:
+        """A machine that joins."""
+        node = await self.registered(name, backend)
         await node.start()
         await until(lambda: node.attached.gateway is not None and node.network.at_rest)
         return node
@@ -113,7 +122,7 @@ class Cluster:
     def annotations(self, name: str) -> dict[str, str]:
         node = self.api.one(kinds.NODE, name)
         assert node is not None
-        return node["metadata"].get("annotations") or {}  # type: ignore[no-any-return]
+        return {key: value for key, value in node["metadata"]["annotations"].items() if key.startswith("flannel")}
 
     async def joined(self) -> None:
         """Every node reaches every other."""
