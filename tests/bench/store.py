@@ -18,7 +18,9 @@ import trio
 from edgek.server.store.backend import Draft, Event, Key
 from edgek.server.store.memory import MemoryBackend
 from edgek.server.store.sqlite import SqliteBackend
+from tests.bench.figures import Line
 
+LINES: dict[str, Line] = {}  # the lines stand with the requests that end here: api.py
 BODY_BYTES = 3700  # a Pod with its status
 WRITES = 2000
 OBJECTS = 10_000
