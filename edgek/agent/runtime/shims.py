@@ -49,9 +49,20 @@ def end(shims: list[Shim]) -> None:
     for shim in shims:
         log.warning("a shim without a pod is ended", sandbox=shim.id[:13], pid=shim.pid)
         try:
+            socket = _listens_on(Path(f"/proc/{shim.pid}"))
             os.kill(shim.pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+        if socket is not None:
+            socket.unlink(missing_ok=True)  # the one thing that containerd forgets
+
+
+def _listens_on(folder: Path) -> Path | None:
+    """A shim works in its bundle, where this is written."""
+    try:
+        return Path((folder / "cwd" / "address").read_text().removeprefix("unix://"))
+    except FileNotFoundError:
+        return None
 
 
 def running(socket: Path) -> list[Shim]:

@@ -16,9 +16,11 @@ PRETEND = "import sys; print(flush=True); sys.stdin.read()"
 
 
 @pytest.fixture
-def shim() -> Iterator[subprocess.Popen[bytes]]:
+def shim(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    (tmp_path / "address").write_text(f"unix://{tmp_path}/listens.sock")
+    (tmp_path / "listens.sock").touch()
     argv = ["containerd-shim-runc-v2", "-c", PRETEND, "-namespace", "k8s.io", "-id", "abc", "-address", str(SOCKET)]
-    with subprocess.Popen(argv, executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(argv, executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path) as process:
         assert process.stdout
         process.stdout.readline()  # it runs: before, the kernel may not show its words yet
         yield process
@@ -31,13 +33,14 @@ def test_a_shim_is_known_by_the_socket_it_reports_to(shim: subprocess.Popen[byte
     assert shims.running(SOCKET.with_name("another.sock")) == []
 
 
-async def test_a_former_containerds_shim_without_a_pod_is_ended(shim: subprocess.Popen[bytes]) -> None:
+async def test_a_former_containerds_shim_without_a_pod_is_ended(shim: subprocess.Popen[bytes], tmp_path: Path) -> None:
     (found,) = shims.running(SOCKET)
     async with open_runtime() as runtime:
         await shims.end_strays(runtime, SOCKET, found.began)
         assert shim.poll() is None, "it may be one that this containerd is about to use"
         await shims.end_strays(runtime, SOCKET, found.began + 1)
         assert shim.wait(5) == -9
+        assert not (tmp_path / "listens.sock").exists()
 
 
 def test_a_shim_whose_pod_is_known_stays() -> None:
