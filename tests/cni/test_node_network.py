@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import attrs
@@ -12,11 +14,13 @@ import trio
 
 from edgek.client.transport import Disconnected
 from edgek.cni.vxlan import mac_of
+from edgek.host import netlink
 from edgek.model import kinds
 from tests.cni.cluster import Cluster, all_pairs_talk, fails, greeting, pings, until
 from tests.fakes.machines import ask, open_switch, sh
 
 pytestmark = pytest.mark.root
+ALL_FRAMES = 0x0003  # ETH_P_ALL
 
 
 class Away:
@@ -61,6 +65,28 @@ async def test_a_packet_of_the_whole_mtu_arrives_uncut_and_a_larger_one_does_not
     pod, far = three.nodes[0].pods[0], three.nodes[1].pods[0].address
     assert await pings(pod, far, mtu)
     assert not await pings(pod, far, mtu + 1)
+
+
+async def test_on_the_wire_packets_are_encapsulated_with_vxlan_and_plain_with_host_gw(three: Cluster) -> None:
+    one, two, _ = three.nodes
+    with netlink.in_namespace(three.switch.place, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_FRAMES))) as wire:
+        wire.bind(("port0", 0))
+        wire.setblocking(False)
+        assert await pings(one.pods[0], two.pods[0].address, 500)
+        frames = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                frames.append(wire.recv(65536))
+    machines = {each.machine.address for each in (one, two)}
+    outer = {str(IPv4Address(frame[26:30])) for frame in frames if frame[12:14] == b"\x08\x00" and len(frame) > 500}
+    tunnelled = [frame for frame in frames if frame[23] == socket.IPPROTO_UDP and frame[36:38] == (8472).to_bytes(2, "big")]
+    if one.backend == "vxlan":
+        assert outer == machines
+        assert all(int.from_bytes(frame[46:49], "big") == 1 for frame in tunnelled) and len(tunnelled) == 2
+        assert {str(IPv4Address(frame[76:80])) for frame in tunnelled} == {str(one.pods[0].address), str(two.pods[0].address)}
+    else:
+        assert outer == {str(one.pods[0].address), str(two.pods[0].address)}
+        assert tunnelled == []
 
 
 async def test_a_node_that_goes_takes_its_entries_along_and_one_that_comes_is_reached(three: Cluster) -> None:

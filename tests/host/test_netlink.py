@@ -88,6 +88,16 @@ def test_a_thousand_requests_are_all_answered(pair: tuple[netlink.Socket, netlin
     assert {route.destination for route in inside.routes()} >= set(destinations)
 
 
+def test_an_address_that_is_no_source_is_answered_for_only(pair: tuple[netlink.Socket, netlink.Link], netns: str) -> None:
+    inside, left = pair
+    inside.run(
+        netlink.add_address(left.index, IPv4Address("10.1.0.7"), 32, as_source=False), netlink.add_address(left.index, IPv4Address("10.1.0.1"), 32)
+    )
+    inside.run(netlink.set_route(ip_network("10.2.0.0/16"), left.index))
+    shown = subprocess.run(["ip", "-n", os.path.basename(netns), "route", "get", "10.2.0.1"], check=True, capture_output=True, text=True).stdout
+    assert "src 10.1.0.1 " in shown
+
+
 def test_the_mtu_is_changed_in_place(pair: tuple[netlink.Socket, netlink.Link]) -> None:
     inside, left = pair
     inside.run(netlink.set_mtu(left.index, 1300))

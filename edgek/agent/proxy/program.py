@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from edgek.agent.proxy.rules import CHAIN, MASQUERADE, TABLE, Element
 
 TUNNEL = "flannel.1"  # what goes in there must come from the pod network, or its answer comes back by another way than the tunnel
+TUNNEL_PORT = 8472
 BATCH = 500  # elements in one command: the parser is slower with longer lists
 AFFINITY_MOST = 65535  # clients remembered
 
@@ -33,8 +34,11 @@ MAPS: dict[str, str] = {
 
 _MEMORY = f"size {AFFINITY_MOST}; flags dynamic,timeout; timeout 3h;"
 
-# Refusing needs filter chains: address translation cannot reject. The first rule of ``guard`` is for nodes whose pods' interfaces may carry
-# loopback addresses (host ports on 127.0.0.1): nobody else may use that.
+# For nodes whose pods' interfaces may carry loopback addresses (host ports on 127.0.0.1): nobody else may use that.
+_STRAY_LOOPBACK = 'iifname != "lo" ip daddr 127.0.0.0/8 drop;'
+
+# Refusing needs filter chains: address translation cannot reject. What a packet of an established connection meets on its way between pods is what
+# throughput across nodes is made of: one rule where it is forwarded, and no connection is remembered for the packets that carry it.
 _STATIC = f"""
 map affinity {{ typeof ip saddr . {_PLACE} : meta mark; {_MEMORY} }}
 map node_affinity {{ typeof ip saddr . {_PORT} : meta mark; {_MEMORY} }}
@@ -53,11 +57,12 @@ chain refuse {{
     fib daddr type local {_PORT} @no_node_endpoints meta l4proto tcp reject with tcp reset;
     fib daddr type local {_PORT} @no_node_endpoints reject;
 }}
-chain guard {{ type filter hook prerouting priority raw; policy accept; iifname != "lo" ip daddr 127.0.0.0/8 drop; }}
-chain refuse-input {{ type filter hook input priority filter; policy accept; ct state new jump refuse; }}
+chain untracked-in {{ type filter hook prerouting priority raw; policy accept; udp dport {TUNNEL_PORT} notrack; }}
+chain untracked-out {{ type filter hook output priority raw; policy accept; udp dport {TUNNEL_PORT} notrack; }}
+chain refuse-input {{ type filter hook input priority filter; policy accept; {_STRAY_LOOPBACK} ct state new jump refuse; }}
 chain refuse-forward {{ type filter hook forward priority filter; policy accept; ct state new jump refuse; }}
 chain refuse-output {{ type filter hook output priority filter; policy accept; ct state new jump refuse; }}
-chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump dispatch; }}
+chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; {_STRAY_LOOPBACK} jump dispatch; }}
 chain output {{ type nat hook output priority -100; policy accept; jump dispatch; }}
 chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
