@@ -75,7 +75,8 @@ class Group:
         return sum(_lines(file).get("oom_kill", 0) for file in files)
 
     def remove(self) -> None:
-        for top in self._folders():
+        """From every hierarchy: runc makes a container's cgroup in all of them."""
+        for top in (ROOT / self.name, *ROOT.glob(f"*/{self.name}")):
             for folder, _, _ in os.walk(top, topdown=False):
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
