@@ -23,6 +23,7 @@ from tests.fakes.machines import Inside
 
 pytestmark = pytest.mark.root
 
+HOST_MAC = "ee:ee:ee:ee:ee:ee"
 NODE_IP, OUTSIDE_IP = "192.0.2.1", "192.0.2.2"
 
 
@@ -53,12 +54,11 @@ class Box:
         sh(f"ip -n {node} addr add 10.42.0.1/32 dev lo")
         for role, address in self.pods.items():
             pod = self.names[role]
-            sh(f"ip -n {node} link add pod-{role} type veth peer name eth0 netns {pod}; ip -n {node} link set pod-{role} up")
-            sh(
-                f"ip -n {node} route add {address}/32 dev pod-{role} src 10.42.0.1; ip netns exec {node} sysctl -qw net.ipv4.conf.pod-{role}.proxy_arp=1"
-            )
+            sh(f"ip -n {node} link add pod-{role} address {HOST_MAC} type veth peer name eth0 netns {pod}; ip -n {node} link set pod-{role} up")
+            sh(f"ip -n {node} route add {address}/32 dev pod-{role} src 10.42.0.1")
             sh(f"ip -n {pod} addr add {address}/32 dev eth0; ip -n {pod} link set eth0 up")
             sh(f"ip -n {pod} route add 169.254.1.1 dev eth0 scope link; ip -n {pod} route add default via 169.254.1.1 onlink dev eth0")
+            sh(f"ip -n {pod} neigh add 169.254.1.1 lladdr {HOST_MAC} dev eth0 nud permanent")  # a proxy's answer by ARP comes late on purpose
             self.serve(role, address)
 
     def serve(self, role: str, address: str) -> None:
