@@ -1,0 +1,47 @@
+"""libnftables with the real kernel, in a network namespace made for the test."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgek.host import netlink
+from edgek.host.nft import LARGE_BYTES, Nft, NftError
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def nft() -> Iterator[Nft]:
+    name = f"ek{uuid.uuid4().hex[:6]}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    made = netlink.in_namespace(Path("/run/netns") / name, Nft)  # its socket stays there
+    yield made
+    made.close()
+    subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def test_a_program_happens_as_a_whole_or_not_at_all(nft: Nft):
+    nft.run("add table ip t; add set ip t s { type ipv4_addr; }")
+    with pytest.raises(NftError, match="No such file"):
+        nft.run("add element ip t s { 192.0.2.1 }; delete element ip t s { 192.0.2.9 }")
+    assert "192.0.2.1" not in nft.run("list set ip t s")
+
+
+def test_what_a_large_program_took_is_given_back(nft: Nft):
+    nft.run("add table ip t; add map ip t m { type ipv4_addr : ipv4_addr; }")
+    before = resident_bytes()
+    pairs = ", ".join(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255} : 10.42.{n >> 8 & 255}.{n & 255}" for n in range(40_000))
+    program = f"add element ip t m {{ {pairs} }}"
+    assert len(program) > LARGE_BYTES
+    nft.run(program)
+    kept = resident_bytes() - before - 2 * len(program)  # the text, and its encoding
+    assert kept < 10 * len(program), f"{kept >> 20} MB were kept"
