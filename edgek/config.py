@@ -32,6 +32,7 @@ class Option:
     default: Any
     help: str
     many: bool = False
+    also: str = ""  # another variable that says the same
 
     @property
     def field(self) -> str:
@@ -143,7 +144,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("disable-agent", _switch, False, "run no node on this machine"),
     Option("disable-scheduler", _switch, False, "run no scheduler"),
     Option("disable-controller-manager", _switch, False, "run no controllers"),
-    Option("token", _text, "", "the secret by which agents join (made at the first start)"),
+    Option("join", _text, "", "the server whose cluster this agent joins: https://HOST:6443", also="EDGEK_URL"),
+    Option("token", _text, "", "the secret by which agents join (made at the server's first start)"),
+    Option("token-file", _absolute, None, "a file that holds it"),
+    Option("agent-token", _text, "", "another secret, by which agents may join besides"),
     Option("token-auth-file", _absolute, None, 'static tokens: lines of token,user,uid,"group,group"'),
     Option("anonymous-auth", _switch, False, "let requests without credentials in, as system:anonymous"),
     Option("write-kubeconfig", _absolute, DEFAULT_KUBECONFIG, "where the administrator's kubeconfig goes"),
@@ -157,7 +161,7 @@ OPTIONS: tuple[Option, ...] = (
 REFUSED: Mapping[str, str] = {
     "cluster-init": "several servers are not supported yet; this server keeps its data in SQLite",
     "datastore-endpoint": "data is kept in SQLite below --data-dir; other stores are not supported yet",
-    "server": "a second server cannot join yet",
+    "server": "a second server cannot join yet; an agent joins with --join (or --server) on its command line",
     "secrets-encryption": "encryption at rest is not supported yet; put --data-dir on an encrypted disk",
     "disable": "edgek deploys no packaged components, so there is none to disable",
     "kubelet-arg": "the kubelet is part of edgek and takes edgek's own flags",
@@ -200,7 +204,10 @@ class Config:
     disable_agent: bool
     disable_scheduler: bool
     disable_controller_manager: bool
+    join: str
     token: str
+    token_file: Path | None
+    agent_token: str
     token_auth_file: Path | None
     anonymous_auth: bool
     write_kubeconfig: Path
@@ -227,8 +234,13 @@ class Config:
         return self.server_dir / "tls"
 
     @property
-    def token_file(self) -> Path:
+    def kept_token(self) -> Path:
+        """The token by which nodes join, as the server made it or was given it."""
         return self.server_dir / "token"
+
+    @property
+    def kept_agent_token(self) -> Path:
+        return self.server_dir / "agent-token"
 
     @property
     def agent_dir(self) -> Path:
@@ -277,6 +289,16 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str], file: Pat
     return _checked(Config(**{**values, "cgroup_root": cgroup_root, "node_name": node_name}))
 
 
+def given_token(config: Config) -> str:
+    """What --token or --token-file said. Raises UsageError."""
+    if config.token or config.token_file is None:
+        return config.token
+    try:
+        return config.token_file.read_text().strip()
+    except OSError as exc:
+        raise UsageError(f"--token-file {config.token_file} cannot be read: {exc.strerror}") from None
+
+
 def _checked(config: Config) -> Config:
     services = ipaddress.ip_network(config.service_cidr)
     if ipaddress.ip_address(config.cluster_dns) not in services:
@@ -290,6 +312,7 @@ def _value(option: Option, arguments: Mapping[str, Any], from_file: Mapping[str,
     for source, given in (
         (f"--{option.name}", arguments.get(option.field)),
         (option.variable, environment.get(option.variable)),
+        (option.also, environment.get(option.also)),
         (f"{option.name} in the configuration file", from_file.get(option.name)),
     ):
         if given is None or given == []:

@@ -183,6 +183,15 @@ def client_context(authorities: str, chain: Path | None = None) -> ssl.SSLContex
     return context
 
 
+def blind_context() -> ssl.SSLContext:
+    """Trusts whoever answers: only to ask for what is then checked by other means. Nothing secret may be sent this way."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 def wrap_server(sock: socket.socket, context: ssl.SSLContext | None) -> Channel:
     """An accepted socket. The caller does the ``handshake``."""
     sock.setblocking(False)
@@ -191,14 +200,17 @@ def wrap_server(sock: socket.socket, context: ssl.SSLContext | None) -> Channel:
     return Channel(context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True))
 
 
-async def dial(host: str, port: int, context: ssl.SSLContext | None) -> Channel:
-    """Connect and shake hands. Addresses are tried one after the other. Raises OSError, that of the last one."""
+async def dial(host: str, port: int, context: ssl.SSLContext | None, *, name: str = "") -> Channel:
+    """Connect and shake hands. Addresses are tried one after the other. Raises OSError, that of the last one.
+
+    ``name`` is what the certificate must bear where that is not ``host``: whoever is dialled by an address of a router, say.
+    """
     failure = OSError(f"{host} has no address")
     for family, kind, protocol, _, address in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
         try:
             await _connect(sock, address)
-            channel = _wrap_client(sock, context, host)
+            channel = _wrap_client(sock, context, name or host)
             await channel.handshake()
         except OSError as exc:
             sock.close()

@@ -1,7 +1,7 @@
 """WIRING: which parts run, and in which order. The only room that sees everything.
 
 Each part is a ``Service``: it starts when the one before it is ready and stops before that does. ``server.py`` lists those of a server, ``agent.py``
-those of a node.
+those of a node, ``member.py`` what an agent, a node without a server, has besides.
 """
 
 from __future__ import annotations
@@ -9,23 +9,41 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
 from edgek.config import Config
 from edgek.host import log, service
+from edgek.host.service import Service
 from edgek.model.errors import EdgekError, UsageError
-from edgek.roles.server import Server
+
+
+class Role(Protocol):
+    def services(self) -> Iterator[Service]: ...
 
 
 def serve(config: Config) -> int:
     """Run a server until SIGTERM or SIGINT; its exit code."""
+    from edgek.roles.server import Server
+
+    return _run(config, Server)
+
+
+def serve_agent(config: Config) -> int:
+    """Run a node of a cluster elsewhere until SIGTERM or SIGINT; its exit code."""
+    from edgek.roles.member import Member
+
+    return _run(config, Member)
+
+
+def _run(config: Config, make: Callable[[Config], Role]) -> int:
     log.configure(config.log_level)
     try:
         with _Alone(config.run_dir):
-            trio.run(_until_told, Server(config), strict_exception_groups=True)
+            trio.run(_until_told, make(config), strict_exception_groups=True)
     except BaseExceptionGroup as group:
         return _report(group)
     except UsageError as exc:
@@ -34,11 +52,11 @@ def serve(config: Config) -> int:
     return 0
 
 
-async def _until_told(server: Server) -> None:
+async def _until_told(role: Role) -> None:
     """Run all services until a signal asks for the end."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(service.run, list(server.services()))
+            nursery.start_soon(service.run, list(role.services()))
             async for number in signals:
                 log.info("stopping", signal=signal.Signals(number).name)
                 nursery.cancel_scope.cancel()

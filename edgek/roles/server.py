@@ -12,13 +12,15 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informers
-from edgek.config import Config
+from edgek.client.joining import Cluster
+from edgek.config import Config, given_token
 from edgek.host import addresses, files, log, tls
 from edgek.host.service import Service
 from edgek.model import credentials
@@ -30,6 +32,10 @@ from edgek.server.api.identity import AUTHENTICATED_GROUP, User
 from edgek.server.api.streams.doors import Doors
 from edgek.server.pki import Keys
 from edgek.server.store.backend import Backend
+
+if TYPE_CHECKING:
+    from edgek.server.api.authn import Authenticator
+    from edgek.server.api.joining import Entrance
 
 CERTIFICATE_CHECK_S = 12 * 3600.0  # certificates are renewed months before they end: twice a day is often
 
@@ -93,7 +99,9 @@ class Server:
         config = self.config
         with _kept_in(config.data_dir):
             self.keys = pki.open_keys(config.pki_dir, self._names())
-            pki.open_token(config.token_file, self.keys, config.token)
+            pki.open_token(config.kept_token, self.keys, given_token(config))
+            if config.agent_token:
+                pki.open_token(config.kept_agent_token, self.keys, config.agent_token, user="node")
         issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
         tokens = ServiceAccountTokens(self.backend, self.keys.service_account_key, issuer=issuer)
         authenticator = Authenticator(
@@ -119,7 +127,7 @@ class Server:
         with _listener(config.bind_address, config.https_listen_port) as listener:
             self._write_kubeconfig()
             log.info("serving", address=f"https://{self.advertised}:{config.https_listen_port}", kubeconfig=config.write_kubeconfig)
-            await assembly.serve(self.api, [listener], self._context, task_status=task_status)
+            await assembly.serve(self.api, [listener], self._context, before=self._entrance(authenticator).before, task_status=task_status)
 
     async def run_certificates(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Renew while running: a box that stays up for years must not go dark."""
@@ -168,6 +176,27 @@ class Server:
             nursery.start_soon(informers.run)
             await nursery.start(scheduler.run)
             task_status.started()
+
+    def _entrance(self, authenticator: Authenticator) -> Entrance:
+        from edgek.server.api import bootstrap
+        from edgek.server.api.join_tokens import JoinTokens
+        from edgek.server.api.joining import Entrance
+
+        client = self.client(bootstrap.USER, "edgek-join")
+        return Entrance(
+            authenticator=authenticator,
+            tokens=JoinTokens([self.config.kept_token, self.config.kept_agent_token], client),
+            client=client,
+            keys=lambda: self.keys,
+            cluster=self._cluster,
+            names=self._names(),
+        )
+
+    def _cluster(self) -> Cluster:
+        """What a joining node is told."""
+        config = self.config
+        url = f"https://{self.advertised}:{config.https_listen_port}"
+        return Cluster((url,), config.cluster_cidr, config.service_cidr, config.cluster_dns, config.cluster_domain)
 
     def _node_user(self) -> User:
         return User(f"system:node:{self.config.node_name}", groups=("system:nodes", AUTHENTICATED_GROUP))

@@ -81,11 +81,11 @@ def open_keys(folder: Path, names: Iterable[str]) -> Keys:
     )
 
 
-def open_token(path: Path, keys: Keys, wanted: str = "") -> JoinToken:
+def open_token(path: Path, keys: Keys, wanted: str = "", *, user: str = "server") -> JoinToken:
     """The token by which agents join: the secret in ``path``, made if there is none; ``wanted`` replaces it."""
     kept = path.read_text().strip() if path.exists() else ""
     secret = JoinToken.parse(wanted).secret if wanted else _secret_in(path, kept) if kept else secrets.token_hex(16)
-    token = JoinToken(secret, authority_hash=authority_hash(keys.server_ca.certificate))
+    token = JoinToken(secret, user, authority_hash(keys.server_ca.certificate))
     if str(token) != kept:
         files.write_atomically(path, f"{token}\n", files.SECRET_MODE)
     return token

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -16,6 +16,7 @@ from edgek.server.api.authn import Authenticator
 from edgek.server.api.authz import Authorizer
 from edgek.server.api.discovery import Discovery
 from edgek.server.api.health import Check, Health
+from edgek.server.api.http import Handler
 from edgek.server.api.openapi import OpenApi
 from edgek.server.api.pages import Pages
 from edgek.server.api.routes import Registry
@@ -68,7 +69,15 @@ def assemble(
 
 
 async def serve(
-    api: Api, listeners: Sequence[socket.socket], context: ssl.SSLContext | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    api: Api,
+    listeners: Sequence[socket.socket],
+    context: ssl.SSLContext | None,
+    *,
+    before: Callable[[Handler], Handler] = lambda handler: handler,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer on bound sockets until cancelled. The context may be given a new certificate at any time (``host.tls.reload``)."""
-    await http.serve(api.handle, listeners, context, task_status=task_status)
+    """Answer on bound sockets until cancelled. The context may be given a new certificate at any time (``host.tls.reload``).
+
+    ``before`` puts somebody in front who answers what is no part of the API.
+    """
+    await http.serve(before(api.handle), listeners, context, task_status=task_status)
