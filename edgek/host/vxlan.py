@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import array
 import fcntl
-import os
 import socket
 import struct
 from ipaddress import IPv4Address
 
 import attrs
 
+from edgek.host import kernel
 from edgek.host import rtnetlink as wire
 from edgek.host.netlink import Link, Request, Socket
 
@@ -68,11 +68,11 @@ def of(link: Link) -> Vxlan | None:
     return Vxlan(wire.as_number(found.get(1)), wire.as_number(found.get(3)), IPv4Address(local), port, bool(found.get(7, b"\0")[0]))
 
 
-def forwardings(kernel: Socket, index: int) -> list[Forwarding]:
+def forwardings(place: Socket, index: int) -> list[Forwarding]:
     """The permanent entries of a link's own table."""
     found = []
     body = wire.NEIGHBOUR.pack(wire.FAMILY_BRIDGE, 0, 0, 0, 0)
-    for answer in kernel.dump(Request(wire.GET_NEIGHBOUR, wire.DUMP, body, "list forwarding entries")):
+    for answer in place.dump(Request(wire.GET_NEIGHBOUR, wire.DUMP, body, "list forwarding entries")):
         _, at, state, _, _ = wire.NEIGHBOUR.unpack_from(answer)
         attributes = wire.attributes(answer[wire.NEIGHBOUR.size :])
         machine = attributes.get(1)
@@ -95,20 +95,13 @@ def mend_checksums(name: str, release: str = "") -> bool:
 
     Those kernels send a wrong sum for what was translated and then encapsulated, and connections across nodes wait for minutes (kubernetes#88986).
     """
-    if kernel_version(release or os.uname().release) >= _CHECKSUM_MENDED:
+    if kernel.version(release) >= _CHECKSUM_MENDED:
         return False
     command = array.array("I", (_SET_TX_CHECKSUM, 0))
     request = struct.pack("16sP", name.encode(), command.buffer_info()[0])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control.fileno(), _SIOCETHTOOL, request.ljust(40, b"\0"))
     return True
-
-
-def kernel_version(release: str) -> tuple[int, int]:
-    """``5.10.0-rpi7`` is (5, 10); what cannot be read is taken to be new."""
-    major, _, rest = release.partition(".")
-    minor = rest.partition(".")[0].partition("-")[0]
-    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (99, 0)
 
 
 def _forwarding(index: int, entry: Forwarding) -> bytes:

@@ -14,14 +14,6 @@ from tests.fakes.machines import Machine, open_switch
 MAC = "02:11:22:33:44:55"
 
 
-@pytest.mark.parametrize(
-    ("release", "version"),
-    [("6.18.44-fc", (6, 18)), ("5.10.0-rpi7", (5, 10)), ("4.19.1", (4, 19)), ("5.4-rc1", (5, 4)), ("strange", (99, 0))],
-)
-def test_versions_of_kernels_are_read(release: str, version: tuple[int, int]) -> None:
-    assert vxlan.kernel_version(release) == version
-
-
 @pytest.fixture
 def machine() -> Iterator[Machine]:
     with open_switch() as switch:

@@ -17,12 +17,13 @@ from edgek.agent.proxy import program, rules
 from edgek.agent.proxy.ledger import Change, Ledger
 from edgek.client.informer import Informer
 from edgek.client.services import Service, Slice, by_service
-from edgek.host import log, process
+from edgek.host import kernel, log, process
 from edgek.host.nft import Nft, NftError
 from edgek.host.worker import Worker
 
 T = TypeVar("T")
 
+REFUSES_IN_TRANSLATION = (5, 9)  # kernels from then on: see ``program.py``
 RETRY_S = 5.0  # after the kernel refused even the whole table
 CONNTRACK_S = 10.0
 HOST_PORTS = "\0host ports"  # their owner in the ledger: no Service is called that
@@ -61,6 +62,7 @@ class Settings:
     node_name: str
     cluster_cidr: str
     own_addresses: frozenset[str] = frozenset()
+    filters: bool = attrs.field(factory=lambda: kernel.version() < REFUSES_IN_TRANSLATION)
 
 
 class Proxy:
@@ -161,7 +163,7 @@ class Proxy:
     async def _write_whole(self) -> None:
         while True:
             try:
-                await self._run(program.whole(self._ledger.elements(), self._settings.cluster_cidr))
+                await self._run(program.whole(self._ledger.elements(), self._settings.cluster_cidr, filters=self._settings.filters))
                 return
             except NftError as exc:
                 log.error("the kernel refuses the Services", error=exc, retry_s=RETRY_S)

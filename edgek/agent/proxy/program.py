@@ -34,8 +34,8 @@ MAPS: dict[str, str] = {
 _MEMORY = f"size {AFFINITY_MOST}; flags dynamic,timeout; timeout 3h;"
 
 # Everything hangs on address translation, which only the first packet of a connection meets: a chain of filters would cost every packet of every pod,
-# 5 % of the throughput across nodes each. So refusing is done there too (a kernel of 5.9 or later can). The first rule of ``prerouting`` is for nodes
-# whose pods' interfaces may carry loopback addresses (host ports on 127.0.0.1): nobody else may use that.
+# 5 % of the throughput across nodes each. So refusing is done there too, where the kernel can (5.9 and later). The first rule of ``prerouting`` is
+# for nodes whose pods' interfaces may carry loopback addresses (host ports on 127.0.0.1): nobody else may use that.
 _STATIC = f"""
 map affinity {{ typeof ip saddr . {_PLACE} : meta mark; {_MEMORY} }}
 map node_affinity {{ typeof ip saddr . {_PORT} : meta mark; {_MEMORY} }}
@@ -52,7 +52,7 @@ chain refuse {{
 }}
 chain dispatch {{
     {_PLACE} vmap @services;
-    jump refuse;
+    REFUSE
     fib daddr type local jump local;
 }}
 chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; iifname != "lo" ip daddr 127.0.0.0/8 drop; jump dispatch; }}
@@ -69,12 +69,23 @@ chain postrouting {{
 """
 
 
-def whole(elements: Iterable[Element], cluster_cidr: str) -> str:
-    """Replace our table, whatever it held, by one with these elements: one transaction."""
+_FILTERS = """
+chain refuse-input { type filter hook input priority filter; policy accept; ct state new jump refuse; }
+chain refuse-forward { type filter hook forward priority filter; policy accept; ct state new jump refuse; }
+chain refuse-output { type filter hook output priority filter; policy accept; ct state new jump refuse; }
+"""
+
+
+def whole(elements: Iterable[Element], cluster_cidr: str, *, filters: bool = False) -> str:
+    """Replace our table, whatever it held, by one with these elements: one transaction.
+
+    ``filters`` is for kernels before 5.9, which cannot refuse where they translate.
+    """
     found = _by_map(elements)
     chains = "\n".join(f"chain {name} {{ {body} }}" for name, body in found.pop(CHAIN, []))
+    static = _STATIC.replace("CLUSTER", cluster_cidr).replace("REFUSE", "" if filters else "jump refuse;") + (_FILTERS if filters else "")
     # Chains before the maps that jump to them: a verdict names a chain that must be there.
-    declared = "\n".join((*MAPS.values(), _STATIC.replace("CLUSTER", cluster_cidr), chains))
+    declared = "\n".join((*MAPS.values(), static, chains))
     return f"table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n{declared}\n}}\n" + "".join(_added(found))
 
 

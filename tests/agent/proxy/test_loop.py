@@ -167,6 +167,22 @@ async def test_without_endpoints_the_connection_is_refused_at_once(world):
             await world.ask(*way)
 
 
+@pytest.mark.parametrize("filters", [False, True], ids=["where it translates", "by filters, as an old kernel must"])
+async def test_refusing_works_in_both_ways(box, nursery, filters: bool):
+    world = World(box)
+    world.proxy = Proxy(Settings("box", "10.42.0.0/16", filters=filters), world.services, world.slices, worker=Inside(box.path("node")))
+    world.service()
+    world.endpoints()
+    await nursery.start(world.proxy.run)
+    assert ("refuse-forward" in sh(f"ip netns exec {box.names['node']} nft list table ip edgek")) == filters
+    for way in [("a", "10.43.0.7", 80), ("node", "10.43.0.7", 80), ("out", NODE_IP, 30080)]:
+        with pytest.raises(ConnectionRefusedError):
+            await world.ask(*way)
+    world.endpoints("b")
+    await world.written()
+    assert (await world.ask("a")).split()[0] == "b"
+
+
 async def test_a_client_stays_with_its_endpoint_while_that_is_there(world):
     world.service(sessionAffinity="ClientIP")
     await world.written()
