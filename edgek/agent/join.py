@@ -271,7 +271,7 @@ def _place(url: str) -> tuple[str, int]:
     """Raises UsageError."""
     parts = urlsplit(url if "://" in url else f"https://{url}")
     try:
-        port = parts.port or DEFAULT_PORT
+        port = DEFAULT_PORT if parts.port is None else parts.port
     except ValueError:
         port = 0
     if parts.scheme != "https" or not parts.hostname or not port or parts.path not in ("", "/"):

@@ -1,0 +1,197 @@
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from edgek.agent import join
+from edgek.agent.join import Folder
+from edgek.client.client import Client
+from edgek.client.https import HttpsTransport
+from edgek.client.joining import AUTHORITY_PATH, JOIN_PATH, SERVER_NAME, Cluster
+from edgek.client.transport import Request
+from edgek.host import pki, tls, wallclock
+from edgek.host.pki import Subject
+from edgek.model import errors, kinds
+from edgek.model.credentials import JoinToken
+from edgek.model.errors import UsageError
+from edgek.server.api import http
+from edgek.server.api.http import Peer
+from edgek.server.api.responses import Answer, text
+from tests.fakes.entrance import CLUSTER, Joinable, joinable
+
+NODE = {"metadata": {"name": "far"}}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Joinable]:
+    async with joinable(tmp_path) as found:
+        yield found
+
+
+async def test_a_node_that_joined_is_known_by_its_certificate(server: Joinable) -> None:
+    membership = await join.enter(server.config())
+    transport = HttpsTransport(membership.choice)
+    client = Client(transport)
+    assert (await client.create(kinds.NODE, NODE))["metadata"]["name"] == "far"
+    with pytest.raises(errors.Forbidden):
+        await client.create(kinds.NODE, {"metadata": {"name": "another"}})
+    with pytest.raises(errors.Forbidden):
+        await client.list(kinds.SECRET, "kube-system")
+    transport.close()
+
+
+async def test_the_cluster_says_how_its_network_is_made(server: Joinable) -> None:
+    membership = await join.enter(server.config(cluster_cidr="10.99.0.0/16"))
+    config = membership.config
+    assert (config.cluster_cidr, config.service_cidr, config.cluster_dns, config.cluster_domain) == (
+        CLUSTER.cluster_cidr,
+        CLUSTER.service_cidr,
+        CLUSTER.cluster_dns,
+        CLUSTER.cluster_domain,
+    )
+
+
+async def test_keys_and_the_nodes_own_secret_are_for_root_alone(server: Joinable) -> None:
+    config = server.config()
+    await join.enter(config)
+    folder = Folder(config.agent_dir)
+    assert {path.stat().st_mode & 0o777 for path in (folder.client, folder.serving, folder.password, folder.cluster)} == {0o600}
+
+
+async def test_a_node_that_joined_starts_without_asking_anybody(server: Joinable) -> None:
+    await join.enter(server.config())
+    server.heard.clear()
+    membership = await join.enter(server.config(join="", token=""))
+    assert membership.config.cluster_domain == CLUSTER.cluster_domain
+    assert server.heard == []
+
+
+async def test_without_a_token_and_with_nothing_kept_it_says_what_is_missing(server: Joinable) -> None:
+    with pytest.raises(UsageError, match="--token"):
+        await join.enter(server.config(token=""))
+
+
+async def test_a_wrong_secret_is_refused_with_the_way_out(server: Joinable) -> None:
+    wrong = server.token[:-4] + "beef"
+    with pytest.raises(UsageError, match="`edgek token` on the server"):
+        await join.enter(server.config(token=wrong))
+
+
+async def test_the_token_is_not_sent_to_a_server_with_another_authority(server: Joinable) -> None:
+    token = JoinToken.parse(server.token)
+    other = str(JoinToken(token.secret, token.user, "0" * 64))
+    with pytest.raises(UsageError, match="The token was not sent"):
+        await join.enter(server.config(token=other))
+    assert [request.path for request in server.heard] == [AUTHORITY_PATH]
+    assert all(token.secret not in str(request) for request in server.heard)
+
+
+async def test_a_short_token_trusts_whoever_answers_and_says_so(server: Joinable, capfd: pytest.CaptureFixture[str]) -> None:
+    await join.enter(server.config(token=JoinToken.parse(server.token).secret))
+    assert "whoever answers is trusted" in capfd.readouterr().err
+
+
+@asynccontextmanager
+async def in_between(server: Joinable, chain: Path, heard: list[Request]) -> AsyncIterator[int]:
+    """Somebody who hands on the cluster's own authority, but has only a certificate of his own."""
+
+    async def handle(request: Request, peer: Peer) -> Answer:
+        heard.append(request)
+        return text(200, server.keys.server_ca.certificate.decode())
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(http.serve, handle, [listener], tls.server_context(chain))
+            yield listener.getsockname()[1]
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("holds", ["a certificate of his own", "another node's certificate"])
+async def test_somebody_in_between_with_another_certificate_gets_no_secret(server: Joinable, tmp_path: Path, holds: str) -> None:
+    chain = tmp_path / "theirs.pem"
+    if holds == "a certificate of his own":
+        pki.save(chain, pki.issue(pki.make_authority("theirs"), Subject("edgek-apiserver", names=(SERVER_NAME,), client=False, server=True)))
+    else:
+        await join.enter(server.config("evil", node_ip="192.0.2.9"))
+        chain = Folder(server.config("evil").agent_dir).serving
+    heard: list[Request] = []
+    async with in_between(server, chain, heard) as port:
+        with pytest.raises(UsageError, match="somebody may stand between"):
+            await join.enter(server.config(join=f"https://127.0.0.1:{port}"))
+    assert [request.path for request in heard] == [AUTHORITY_PATH]
+
+
+async def test_another_machine_cannot_take_a_nodes_name(server: Joinable) -> None:
+    await join.enter(server.config())
+    with pytest.raises(UsageError, match="edgek node forget far"):
+        await join.enter(server.config(data_dir=str(server.folder / "another-machine")))
+
+
+async def test_the_same_machine_may_join_again(server: Joinable) -> None:
+    config = server.config()
+    await join.enter(config)
+    folder = Folder(config.agent_dir)
+    before = folder.client.read_bytes()
+    folder.cluster.unlink()
+    await join.enter(config)
+    assert folder.client.read_bytes() != before
+
+
+async def test_a_forgotten_name_is_free(server: Joinable) -> None:
+    await join.enter(server.config())
+    await server.client.delete(kinds.SECRET, "far.node-password.edgek", "kube-system")
+    await join.enter(server.config(data_dir=str(server.folder / "another-machine")))
+
+
+@pytest.mark.parametrize("name", ["box", SERVER_NAME, "Not_a_name"])
+async def test_names_that_are_the_servers_or_none_are_refused(server: Joinable, name: str) -> None:
+    with pytest.raises(UsageError, match="--node-name"):
+        await join.enter(server.config(name))
+
+
+async def test_a_node_joins_with_a_clock_that_starts_in_1970(server: Joinable) -> None:
+    former = wallclock.use(lambda: 5.0)
+    try:
+        membership = await join.enter(server.config())
+    finally:
+        wallclock.use(former)
+    transport = HttpsTransport(membership.choice)
+    assert await Client(transport).create(kinds.NODE, NODE)
+    transport.close()
+
+
+async def test_a_server_that_moved_is_remembered(server: Joinable) -> None:
+    config = server.config()
+    membership = await join.enter(config)
+    membership.learn(Cluster(("https://192.0.2.8:6443",), "", "", "", ""))
+    again = await join.enter(server.config(join="", token=""))
+    assert str(again.choice.current) == "192.0.2.8:6443"
+    assert again.config.cluster_domain == CLUSTER.cluster_domain
+
+
+async def test_certificates_that_run_out_are_renewed_while_running(server: Joinable) -> None:
+    membership = await join.enter(server.config())
+    before = membership.folder.client.read_bytes()
+    nearly_over = pki.SANE_NOW + (pki.LEAF_DAYS - 60) * pki.DAY_S
+    former = wallclock.use(lambda: nearly_over)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(membership.run)
+            with trio.fail_after(5):
+                while not any(request.path == "/edgek/v1/renew" for request in server.heard) or membership.folder.client.read_bytes() == before:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    finally:
+        wallclock.use(former)
+    assert not pki.renewal_is_due(membership.folder.client.read_bytes(), 300)
+    assert sum(request.path == JOIN_PATH for request in server.heard) == 1
+
+
+@pytest.mark.parametrize("url", ["http://host:6443", "https://host:0", "https://host/path", "https://"])
+async def test_an_address_that_is_none_is_refused(server: Joinable, url: str) -> None:
+    with pytest.raises(UsageError, match="say https://HOST:6443"):
+        await join.enter(server.config(join=url))
