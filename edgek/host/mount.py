@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+import attrs
+
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -19,6 +21,8 @@ MS_PRIVATE = 1 << 18
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
+
+OPTIONS = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "noatime": MS_NOATIME}  # what a bind mount has of its own
 
 
 class Mounter(Protocol):
@@ -53,6 +57,22 @@ class Kernel:
         if not self.is_mounted(target):
             self.mount(str(source), target, "", MS_BIND | MS_REC)
 
+    def bind_alone(self, source: str | Path, target: Path, *, read_only: bool = False, flags: int = 0) -> None:
+        """Bind without the mounts below ``source``.
+
+        The kernel takes flags in a second step only: who is killed between the two finds the target bound and writable, and should call ``restrict``.
+        """
+        self.mount(str(source), target, "", MS_BIND)
+        if read_only or flags:
+            self.restrict(target, flags | (MS_RDONLY if read_only else 0))
+
+    def restrict(self, target: Path, flags: int) -> None:
+        """Give a bind mount flags of its own, MS_RDONLY, MS_NOEXEC ..., besides those that it has from its source."""
+        has = next((each.options for each in reversed(mounts()) if each.point == str(target)), ())
+        for name, flag in OPTIONS.items():
+            flags |= flag if name in has else 0
+        self.mount("none", target, "", MS_REMOUNT | MS_BIND | flags)
+
     def make_shared(self, path: Path) -> None:
         """Let mounts below ``path`` be seen by containers that ask for it; ``path`` becomes a mount of its own where it is none."""
         self.bind(path, path)
@@ -67,6 +87,36 @@ class Kernel:
 
     def is_mounted(self, path: Path) -> bool:
         return str(path) in mount_points()
+
+
+@attrs.frozen
+class Mount:
+    """A line of mountinfo. ``root`` is what of the file system is mounted there; ``device`` is ``major:minor``."""
+
+    point: str
+    root: str
+    device: str
+    options: tuple[str, ...]
+    kind: str
+    source: str
+
+    @property
+    def read_only(self) -> bool:
+        return "ro" in self.options
+
+
+def mounts() -> list[Mount]:
+    """Everything that is mounted, in the order in which it was. Asks no file system: a dead server does not hold it up."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        return [_mount(line) for line in lines]
+
+
+def _mount(line: str) -> Mount:
+    """See proc(5): optional fields end at a lone dash."""
+    own, _, of_all = line.rstrip("\n").partition(" - ")
+    _, _, device, root, point, options = own.split(" ")[:6]
+    kind, source = of_all.split(" ")[:2]
+    return Mount(_unescaped(point), _unescaped(root), device, tuple(options.split(",")), kind, _unescaped(source))
 
 
 def mount_points() -> list[str]:

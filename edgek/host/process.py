@@ -28,8 +28,11 @@ async def run(argv: Sequence[str | Path], *, stdin: bytes = b"", timeout_s: floa
 
 
 def run_now(argv: Sequence[str | Path], *, timeout_s: float = 60.0) -> Finished:
-    """``run`` for commands that have no event loop. Raises OSError, ``subprocess.TimeoutExpired``."""
-    done = subprocess.run([str(arg) for arg in argv], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout_s)
+    """``run`` for what has no event loop. Raises OSError; of that TimeoutError, after killing it."""
+    try:
+        done = subprocess.run([str(arg) for arg in argv], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"{argv[0]} did not end within {timeout_s:g} s") from None
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
