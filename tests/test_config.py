@@ -55,7 +55,8 @@ def test_a_bad_value_is_refused_by_name(tmp_path, arguments, named):
 
 
 @pytest.mark.parametrize(
-    ("text", "named"), [("docker: true", "docker"), ("flannel-backend: ipsec", "vxlan, host-gw or none"), ("colour: red", "colour"), ("- a", "list"), ("a: [", "YAML")]
+    ("text", "named"),
+    [("docker: true", "docker"), ("flannel-backend: ipsec", "vxlan, host-gw or none"), ("colour: red", "colour"), ("- a", "list"), ("a: [", "YAML")],
 )
 def test_a_bad_file_is_refused_by_name(tmp_path, text, named):
     with pytest.raises(UsageError, match=named):
