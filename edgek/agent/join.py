@@ -81,6 +81,7 @@ class Membership:
             service_cidr=cluster.service_cidr,
             cluster_dns=cluster.cluster_dns,
             cluster_domain=cluster.cluster_domain,
+            flannel_backend=cluster.flannel_backend,
         )
 
     def learn(self, cluster: Cluster) -> None:

@@ -61,6 +61,7 @@ class Cluster:
     service_cidr: str
     cluster_dns: str
     cluster_domain: str
+    flannel_backend: str
 
     def encode(self) -> bytes:
         return orjson.dumps(attrs.asdict(self))
@@ -72,7 +73,9 @@ class Cluster:
 
     @classmethod
     def of(cls, found: dict[str, Any]) -> Cluster:
-        return cls(servers=_listed(found, "servers"), **_texts(found, "cluster_cidr", "service_cidr", "cluster_dns", "cluster_domain"))
+        return cls(
+            servers=_listed(found, "servers"), **_texts(found, "cluster_cidr", "service_cidr", "cluster_dns", "cluster_domain", "flannel_backend")
+        )
 
 
 @attrs.frozen

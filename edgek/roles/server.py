@@ -196,7 +196,7 @@ class Server:
         """What a joining node is told."""
         config = self.config
         url = f"https://{self.advertised}:{config.https_listen_port}"
-        return Cluster((url,), config.cluster_cidr, config.service_cidr, config.cluster_dns, config.cluster_domain)
+        return Cluster((url,), config.cluster_cidr, config.service_cidr, config.cluster_dns, config.cluster_domain, config.flannel_backend)
 
     def _node_user(self) -> User:
         return User(f"system:node:{self.config.node_name}", groups=("system:nodes", AUTHENTICATED_GROUP))

@@ -66,6 +66,7 @@ async def test_a_node_that_joined_starts_without_asking_anybody(server: Joinable
     server.heard.clear()
     membership = await join.enter(server.config(join="", token=""))
     assert membership.config.cluster_domain == CLUSTER.cluster_domain
+    assert membership.config.flannel_backend == CLUSTER.flannel_backend
     assert server.heard == []
 
 
@@ -167,7 +168,7 @@ async def test_a_node_joins_with_a_clock_that_starts_in_1970(server: Joinable) -
 async def test_a_server_that_moved_is_remembered(server: Joinable) -> None:
     config = server.config()
     membership = await join.enter(config)
-    membership.learn(Cluster(("https://192.0.2.8:6443",), "", "", "", ""))
+    membership.learn(Cluster(("https://192.0.2.8:6443",), "", "", "", "", ""))
     again = await join.enter(server.config(join="", token=""))
     assert str(again.choice.current) == "192.0.2.8:6443"
     assert again.config.cluster_domain == CLUSTER.cluster_domain

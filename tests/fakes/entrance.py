@@ -33,7 +33,7 @@ from edgek.server.pki import Keys
 from edgek.server.store.memory import MemoryBackend
 
 ADMIN = User("admin", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
-CLUSTER = Cluster(("https://192.0.2.7:6443",), "10.52.0.0/16", "10.53.0.0/16", "10.53.0.10", "example.internal")
+CLUSTER = Cluster(("https://192.0.2.7:6443",), "10.52.0.0/16", "10.53.0.0/16", "10.53.0.10", "example.internal", "host-gw")
 
 
 @attrs.define
