@@ -49,8 +49,9 @@ def test_the_hostpath_driver_passes_csi_sanity(tmp_path: Path) -> None:
                 f"--csi.mountdir={tmp_path}/mount",
                 f"--csi.stagingdir={tmp_path}/stage",
                 "--ginkgo.no-color",
-            ]
-            + ["--csi.testvolumesize=1048576", "--csi.testvolumeexpandsize=2097152"],
+                "--csi.testvolumesize=1048576",
+                "--csi.testvolumeexpandsize=2097152",
+            ],
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,
