@@ -70,6 +70,7 @@ class Load(threading.Thread):
 
 
 def test_a_deployment_behind_a_service_from_apply_to_nothing_left(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.until(lambda: "table ip edgek {" in cluster.traces()["rules"], 20, "the proxy stands")
     before = cluster.traces()
     cluster.apply(deployment(), SERVICE)
     cluster.ready(WEB, 2)
@@ -83,6 +84,7 @@ def test_a_deployment_behind_a_service_from_apply_to_nothing_left(cluster: Clust
     # The last pods of the former version serve on for as long as it takes to tell the proxy that they are ending.
     answer = f"http://{cluster.inside_ip}:30080/"
     cluster.until(lambda: {cluster.http(answer, outside=True).strip() for _ in range(10)} == {"one"}, 10, "all answers come from the former version")
+    cluster.ready(WEB, 5)  # the former pods are gone
     assert restarts(cluster.pods(WEB)) == 0
     tells_about_itself(cluster)
 
