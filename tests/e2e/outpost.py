@@ -39,9 +39,10 @@ class Outpost(Cluster):
         sh(f"ip -n {self.server.name} link set to{self.name} up")
         sh(f"ip -n {self.name} route replace {self.server.inside_ip} via {self.outside_ip}")
 
-    def start(self, *, ready: bool = True, token: str = "") -> None:
-        token = token or self.server.run("token", *self.server.paths()).strip()
-        where = ["--join", f"https://{self.server.inside_ip}:6443", "--token", token]
+    def start(self, *, ready: bool = True, token: str = "", joining: bool = True) -> None:
+        """``joining``: with the server's address and a token (the server's own); a node that has joined needs neither."""
+        token = token or (self.server.run("token", *self.server.paths()).strip() if joining else "")
+        where = ["--join", f"https://{self.server.inside_ip}:6443", "--token", token] if joining else []
         argv = self.edgek("agent", *self.paths(), *where, "--node-ip", self.inside_ip, "--node-name", self.node_name, *self.flags)
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
