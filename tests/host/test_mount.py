@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgek.host.mount import Kernel, mount_points
+from edgek.host.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, Kernel, mount_points, mounts
 
 
 @pytest.mark.root
@@ -40,6 +40,22 @@ def test_a_shared_folder_is_a_mount_of_its_own(tmp_path: Path) -> None:
         assert [any(field.startswith("shared:") for field in line) for line in lines if line[4] == str(tmp_path)] == [True]
     finally:
         kernel.unmount(tmp_path)
+
+
+@pytest.mark.root
+def test_a_restricted_bind_mount_keeps_the_limits_of_its_source(tmp_path: Path) -> None:
+    source, target, kernel = tmp_path / "source", tmp_path / "target", Kernel()
+    source.mkdir()
+    target.mkdir()
+    try:
+        kernel.mount("tmpfs", source, "tmpfs", MS_NODEV | MS_NOSUID)
+        kernel.bind_alone(source, target, read_only=True, flags=MS_NOEXEC)
+        found = next(mount for mount in mounts() if mount.point == str(target))
+        assert found.read_only and found.kind == "tmpfs" and {"nodev", "nosuid", "noexec"} <= set(found.options)
+        (source / "file").write_text("the source stays writable")
+    finally:
+        kernel.unmount(target)
+        kernel.unmount(source)
 
 
 def test_what_cannot_be_mounted_says_why(tmp_path: Path) -> None:
