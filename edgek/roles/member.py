@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import trio
 
 from edgek.agent import join
+from edgek.agent.link import Uplink
 from edgek.client.client import Client
 from edgek.client.https import HttpsTransport
-from edgek.client.node import NodeDoor
+from edgek.client.link_calls import LinkTransport
 from edgek.config import Config
 from edgek.host import addresses, service
 from edgek.host.service import Service
@@ -28,17 +29,16 @@ class Member:
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         node_ip = self.config.node_ip or addresses.primary()
         membership = await join.enter(self.config)
-        transport = HttpsTransport(membership.choice)
+        uplink = Uplink(membership)
+        direct = HttpsTransport(membership.choice)
+        transport = LinkTransport(uplink.current, direct)
 
         def client(name: str) -> Client:
             return Client(transport, name)
 
-        agent = Agent(membership.config, node_ip, client, self._open_door)
-        services = [Service("membership", membership.run), *agent.services()]
+        agent = Agent(membership.config, node_ip, client, uplink.open_door)
+        services = [Service("membership", membership.run), Service("link", uplink.run), *agent.services()]
         try:
             await service.run(services, task_status=task_status)
         finally:
-            transport.close()
-
-    def _open_door(self, node_name: str, door: NodeDoor) -> None:
-        self.door = door
+            direct.close()

@@ -19,7 +19,7 @@ import trio
 from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informers
-from edgek.client.joining import Cluster
+from edgek.client.joining import LINK_PATH, Cluster
 from edgek.config import Config, given_token
 from edgek.host import addresses, files, log, tls
 from edgek.host.service import Service
@@ -181,9 +181,10 @@ class Server:
         from edgek.server.api import bootstrap
         from edgek.server.api.join_tokens import JoinTokens
         from edgek.server.api.joining import Entrance
+        from edgek.server.api.streams.link import Links
 
         client = self.client(bootstrap.USER, "edgek-join")
-        return Entrance(
+        entrance = Entrance(
             authenticator=authenticator,
             tokens=JoinTokens([self.config.kept_token, self.config.kept_agent_token], client),
             client=client,
@@ -191,6 +192,8 @@ class Server:
             cluster=self._cluster,
             names=self._names(),
         )
+        entrance.add(LINK_PATH, Links(self.api, self.doors, entrance.node_of, lambda: self._cluster().servers))
+        return entrance
 
     def _cluster(self) -> Cluster:
         """What a joining node is told."""

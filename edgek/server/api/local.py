@@ -41,7 +41,7 @@ class LocalTransport:
         if not isinstance(answer, Streaming):
             yield LocalStream(answer.status, answer.headers, _whole(joined(answer)))
             return
-        sink = _Queue()
+        sink = LineQueue()
         raised: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sink.fill, answer)
@@ -54,8 +54,8 @@ class LocalTransport:
             raise raised
 
 
-class _Queue:
-    """A Sink whose reader sits in the same process."""
+class LineQueue:
+    """A Sink whose reader sits in the same process, or hands on what he reads."""
 
     def __init__(self) -> None:
         self._lines: deque[bytes] = deque()
@@ -118,9 +118,9 @@ class _Queue:
         return line
 
 
-def _whole(body: bytes) -> _Queue:
+def _whole(body: bytes) -> LineQueue:
     """A whole answer, read as a stream."""
-    queue = _Queue()
+    queue = LineQueue()
     queue.push(Line(body))
     queue.end()
     return queue
@@ -129,7 +129,7 @@ def _whole(body: bytes) -> _Queue:
 class LocalStream:
     """See ``client.transport.StreamResponse``."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], queue: _Queue) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], queue: LineQueue) -> None:
         self.status = status
         self.headers = headers
         self._queue = queue

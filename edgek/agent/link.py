@@ -1,0 +1,271 @@
+"""The agent's end of the link: dial the server, answer what it asks of this node, and dial again when the link is over.
+
+Pauses between attempts grow and are random, so that a server that comes back is not met by all its agents at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+import orjson
+import trio
+
+from edgek.agent.join import Membership
+from edgek.client import link_calls
+from edgek.client.client import decoded
+from edgek.client.joining import LINK_PATH, LINK_PROTOCOL
+from edgek.client.link import GONE, Link, Stream
+from edgek.client.link_calls import BrokenOff, Head
+from edgek.client.link_terminal import EXIT, RESIZE, STDIN, receive_message, send_message
+from edgek.client.node import ContainerRef, ExecOptions, LogOptions, NodeDoor, Terminal
+from edgek.client.transport import Disconnected, Response
+from edgek.host import log
+from edgek.host.tls import Channel
+from edgek.model import errors
+
+RETRY_FIRST_S = 1.0
+RETRY_MOST_S = 8.0  # a server that was restarted finds its agents back within that
+STEADY_S = 60.0  # a link that lasted so long was a good one: the next attempt comes soon
+WAIT_S = 2.0  # for a link that is being dialled, before a request goes another way
+ANSWER_S = 10.0
+HEAD_LIMIT = 16 * 1024
+READ_BYTES = 32 * 1024
+
+
+class Uplink:
+    """``run`` keeps a link up; ``current`` is for the transport that uses it; ``open_door`` is what the server may ask for."""
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        self._link: Link | None = None
+        self._up = trio.Event()
+        self._tried = False
+        self._door: NodeDoor | None = None
+
+    def open_door(self, node_name: str, door: NodeDoor) -> None:
+        self._door = door
+
+    async def current(self) -> Link | None:
+        """None while the server cannot be reached this way."""
+        await trio.lowlevel.checkpoint()
+        if self._link is None and not self._tried:
+            with trio.move_on_after(WAIT_S):
+                await self._up.wait()
+        return self._link
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        wait_s = RETRY_FIRST_S
+        complained = ""
+        while True:
+            began = trio.current_time()
+            try:
+                why = await self._hold()
+            except (Disconnected, errors.ApiError) as exc:
+                why = str(exc)
+                self._tried = True  # nobody waits for it any more
+            if why != complained:
+                log.warning("no link to the server", why=why)
+                complained = why
+            if trio.current_time() - began > STEADY_S:
+                wait_s, complained = RETRY_FIRST_S, ""
+            await trio.sleep(wait_s * random.uniform(0.3, 1.0))
+            wait_s = min(wait_s * 2, RETRY_MOST_S)
+
+    async def _hold(self) -> str:
+        """Dial, and run the link to its end; why it ended. Raises Disconnected, ApiError."""
+        channel, servers = await self._dial()
+        link = Link(channel, self._serve, dialled=True)
+        log.info("linked", server=self._membership.choice.current)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(link.run)
+            self._link, self._tried = link, False
+            self._up.set()
+            self._membership.learn(attrs.evolve(self._membership.cluster, servers=servers))
+        self._link = None
+        self._up = trio.Event()
+        return link.why
+
+    async def _dial(self) -> tuple[Channel, tuple[str, ...]]:
+        choice = self._membership.choice
+        server = choice.current
+        try:
+            channel = await server.dial()
+        except Disconnected:
+            choice.failed(server)
+            raise
+        try:
+            with trio.fail_after(ANSWER_S):
+                asked = f"GET {LINK_PATH} HTTP/1.1\r\nhost: {server}\r\nconnection: upgrade\r\nupgrade: {LINK_PROTOCOL}\r\n\r\n"
+                await channel.send_all(asked.encode())
+                servers = await _accepted(channel)
+        except (*GONE, trio.TooSlowError) as exc:
+            channel.close()
+            raise Disconnected(f"{server} took no link: {exc or 'no answer'}") from exc
+        except BaseException:
+            channel.close()
+            raise
+        return channel, servers
+
+    # What the server asks.
+
+    def _opened(self) -> NodeDoor:
+        """Raises ServiceUnavailable."""
+        if self._door is None:
+            raise errors.ServiceUnavailable("the node is starting")
+        return self._door
+
+    async def _serve(self, stream: Stream) -> None:
+        """The border of requests on this end: a refusal, or a defect of ours, is an answer. Raises GONE."""
+        head = await link_calls.receive_head(stream)
+        try:
+            await _work(head)(self._opened(), head, stream)
+        except errors.ApiError as exc:
+            await link_calls.send_head(stream, {"error": _status(exc)}, last=True)
+        except GONE:
+            raise
+        except Exception as exc:
+            log.error("a request of the server failed", asked=head.get("do"), error=repr(exc))
+            raise BrokenOff("the request failed") from exc
+
+
+def _work(head: Head) -> Work:
+    """Raises BadRequest."""
+    found = WORK.get(str(head.get("do")))
+    if found is None:
+        raise errors.BadRequest(f"this node does not know how to {head.get('do')!r}")
+    return found
+
+
+async def _accepted(channel: Channel) -> tuple[str, ...]:
+    """The servers' addresses that come with the answer. Raises GONE, ApiError."""
+    read = b""
+    while b"\r\n\r\n" not in read:
+        await trio.lowlevel.checkpoint()
+        more = await channel.receive_some()
+        if not more or len(read) > HEAD_LIMIT:
+            raise BrokenOff("no answer")
+        read += more
+    head, _, leftover = read.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    status = int(first.split(" ")[1]) if first.startswith("HTTP/1.1 ") else 0
+    if status != 101:
+        decoded(Response(max(status, 400), {}, leftover))
+    channel.push_back(leftover)
+    headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
+    return tuple(filter(None, headers.get("edgek-servers", "").split(",")))
+
+
+def _status(exc: errors.ApiError) -> Head:
+    return {"message": exc.message, "reason": exc.reason, "code": exc.code, "details": exc.details()}
+
+
+async def _logs(door: NodeDoor, head: Head, stream: Stream) -> None:
+    found = door.logs(ContainerRef(**head["ref"]), LogOptions(**head["options"]))
+    first = await anext(found, b"")  # a refusal comes in its place
+    await link_calls.send_head(stream, {}, first)
+    try:
+        async for chunk in found:
+            await stream.send(chunk)
+    except errors.ApiError as exc:
+        raise BrokenOff(f"the log cannot be read on: {exc}") from None
+    await stream.send_eof()
+
+
+async def _terminal(what: str, door: NodeDoor, head: Head, stream: Stream) -> None:
+    options = ExecOptions(**{**head["options"], "command": tuple(head["options"]["command"])})
+    ref = ContainerRef(**head["ref"])
+    lock = trio.Lock()
+    typed, stdin = trio.open_memory_channel[bytes](4)
+    resized, resizes = trio.open_memory_channel[tuple[int, int]](16)
+    ended: Head = {"code": 0}
+
+    async def write(kind: int, data: bytes) -> None:
+        try:
+            await send_message(stream, lock, kind, data)
+        except GONE:
+            await trio.sleep_forever()  # the stream broke, so whoever serves it is about to be cancelled
+
+    await link_calls.send_head(stream, {})
+    async with trio.open_nursery() as nursery, stdin, resizes:
+        nursery.start_soon(_distribute, stream, typed, resized)
+        terminal = Terminal(_received(stdin), write, _received(resizes))
+        try:
+            if what == "exec":
+                ended = {"code": await door.exec(ref, options, terminal)}
+            else:
+                await door.attach(ref, options, terminal)
+        except errors.ApiError as exc:
+            ended = {"error": _status(exc)}
+        await send_message(stream, lock, EXIT, orjson.dumps(ended))
+        nursery.cancel_scope.cancel()
+    await stream.send_eof()
+
+
+async def _received(channel: trio.MemoryReceiveChannel[Any]) -> AsyncIterator[Any]:
+    async for each in channel:
+        yield each
+
+
+async def _distribute(stream: Stream, typed: trio.MemorySendChannel[bytes], resized: trio.MemorySendChannel[tuple[int, int]]) -> None:
+    """What the caller types and how he drags his window, until the stream ends."""
+    async with typed, resized:
+        try:
+            while True:
+                kind, data = await receive_message(stream)
+                if kind == RESIZE:
+                    columns, rows = orjson.loads(data)
+                    await resized.send((columns, rows))
+                elif kind == STDIN and data:
+                    await typed.send(data)
+                elif kind == STDIN:
+                    await typed.aclose()
+        except GONE:
+            return
+
+
+async def _dial_pod(door: NodeDoor, head: Head, stream: Stream) -> None:
+    await _join(await door.dial_pod(head["namespace"], head["pod"], head["pod_uid"], head["port"]), stream)
+
+
+async def _dial(door: NodeDoor, head: Head, stream: Stream) -> None:
+    await _join(await door.dial(head["host"], head["port"]), stream)
+
+
+async def _join(near: trio.abc.HalfCloseableStream, stream: Stream) -> None:
+    """Both ways, each to its own end; a break ends both."""
+    async with near:
+        await link_calls.send_head(stream, {})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_pass_on, stream, near, nursery.cancel_scope)
+            nursery.start_soon(_pass_on, near, stream, nursery.cancel_scope)
+
+
+async def _pass_on(source: trio.abc.HalfCloseableStream, to: trio.abc.HalfCloseableStream, scope: trio.CancelScope) -> None:
+    try:
+        while data := await source.receive_some(READ_BYTES):
+            await to.send_all(data)
+        await to.send_eof()
+    except GONE:
+        scope.cancel()
+
+
+async def _request(door: NodeDoor, head: Head, stream: Stream) -> None:
+    found = await door.request(link_calls.request_of(head, await link_calls.rest(stream)))
+    await link_calls.send_head(stream, {"status": found.status, "headers": dict(found.headers)}, found.body, last=True)
+
+
+Work = Callable[[NodeDoor, Head, Stream], Awaitable[None]]
+
+WORK: Mapping[str, Work] = {
+    "logs": _logs,
+    "exec": partial(_terminal, "exec"),
+    "attach": partial(_terminal, "attach"),
+    "dial_pod": _dial_pod,
+    "dial": _dial,
+    "request": _request,
+}

@@ -1,0 +1,207 @@
+"""The server's end of the links that agents dial: what a node asks of the API, and what the API asks of a node, as streams of one connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import orjson
+import trio
+
+from edgek.client import link_calls
+from edgek.client.joining import LINK_PROTOCOL
+from edgek.client.link import GONE, Link, Stream
+from edgek.client.link_calls import BrokenOff
+from edgek.client.link_terminal import EXIT, RESIZE, STDIN, receive_message, send_message
+from edgek.client.node import ContainerRef, ExecOptions, LogOptions, Terminal
+from edgek.client.transport import Request, Response
+from edgek.host import log
+from edgek.host.tls import Channel
+from edgek.model import errors
+from edgek.server.api.app import Api
+from edgek.server.api.http import Peer
+from edgek.server.api.identity import AUTHENTICATED_GROUP, User
+from edgek.server.api.local import LineQueue
+from edgek.server.api.negotiation import joined
+from edgek.server.api.node_access import NODE_PREFIX, NODES_GROUP
+from edgek.server.api.responses import Answer, Streaming, Upgrade
+from edgek.server.api.streams.doors import Doors
+
+SERVERS_HEADER = "edgek-servers"
+TOLD = frozenset({"content-type", "retry-after", "warning"})  # the headers that a node has use for: the link is thin
+
+
+class Links:
+    """The page that agents dial. ``node_of`` says who asks and refuses who is no node; ``servers`` are the addresses to be found again at."""
+
+    def __init__(self, api: Api, doors: Doors, node_of: Callable[[Request, Peer], str], servers: Callable[[], tuple[str, ...]]) -> None:
+        self._api = api
+        self._doors = doors
+        self._node_of = node_of
+        self._servers = servers
+        self._links: dict[str, Link] = {}
+
+    async def __call__(self, request: Request, peer: Peer) -> Answer:
+        name = self._node_of(request, peer)
+        await trio.lowlevel.checkpoint()
+        if request.headers.get("upgrade", "").lower() != LINK_PROTOCOL:
+            raise errors.BadRequest(f"this page is for agents, which ask for the protocol {LINK_PROTOCOL}")
+        return Upgrade(lambda channel: self._run(channel, name))
+
+    async def _run(self, channel: Channel, name: str) -> None:
+        """Until the link is over. A node that dials again has lost the former one."""
+        head = f"connection: upgrade\r\nupgrade: {LINK_PROTOCOL}\r\n{SERVERS_HEADER}: {','.join(self._servers())}\r\n"
+        await channel.send_all(f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode())
+        user = User(f"{NODE_PREFIX}{name}", groups=(NODES_GROUP, AUTHENTICATED_GROUP))
+        link = Link(channel, lambda stream: answer(stream, self._api, user), dialled=False)
+        former = self._links.get(name)
+        if former is not None:
+            former.close("the node dialled again")
+        self._links[name] = link
+        door = LinkedNode(name, link)
+        self._doors.open(name, door)
+        try:
+            await link.run()
+        finally:
+            self._doors.close(name, door)
+            if self._links.get(name) is link:
+                del self._links[name]
+        log.info("the link of a node is over", node=name, why=link.why)
+
+
+async def answer(stream: Stream, api: Api, user: User) -> None:
+    """One request of a node to the API. Raises GONE."""
+    head = await link_calls.receive_head(stream)
+    request = link_calls.request_of(head, await link_calls.rest(stream))
+    found = await api.handle_as(request, user)
+    if isinstance(found, Upgrade):
+        raise BrokenOff(f"{request.path} takes a connection over, and there is none")
+    told = {"status": found.status, "headers": {name: value for name, value in found.headers.items() if name in TOLD}}
+    if not isinstance(found, Streaming):
+        await link_calls.send_head(stream, told, joined(found), last=True)
+        return
+    await link_calls.send_head(stream, told)
+    queue = LineQueue()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.fill, found)
+        try:
+            while (line := await queue.next_line()) is not None:
+                await stream.send(line)
+            await stream.send_eof()
+        except GONE:
+            pass
+        nursery.cancel_scope.cancel()
+
+
+class LinkedNode:
+    """A node's door at the other end of its link. See ``client.node.NodeDoor``."""
+
+    def __init__(self, name: str, link: Link) -> None:
+        self._name = name
+        self._link = link
+
+    @asynccontextmanager
+    async def _called(self, what: str, *, body: bytes = b"", last: bool = False, **more: Any) -> AsyncIterator[tuple[Stream, dict[str, Any]]]:
+        """The node has agreed. Raises the ApiError by which it refuses, ServiceUnavailable when the link breaks, also in the block."""
+        stream: Stream | None = None
+        try:
+            stream = self._link.open()
+            await link_calls.send_head(stream, {"do": what, **more}, body, last=last)
+            head = await link_calls.receive_head(stream)
+            if "error" in head:
+                raise errors.from_status(head["error"], head["error"].get("code", 500))
+            yield stream, head
+        except GONE as exc:
+            raise errors.ServiceUnavailable(f"node {self._name!r} cannot be reached now: {exc}") from None
+        finally:
+            if stream is not None:
+                stream.drop()
+
+    async def logs(self, ref: ContainerRef, options: LogOptions) -> AsyncIterator[bytes]:
+        async with self._called("logs", last=True, ref=attrs.asdict(ref), options=attrs.asdict(options)) as (stream, _):
+            async for chunk in link_calls.chunks(stream):
+                yield chunk
+
+    async def exec(self, ref: ContainerRef, options: ExecOptions, terminal: Terminal) -> int:
+        return await self._joined("exec", ref, options, terminal)
+
+    async def attach(self, ref: ContainerRef, options: ExecOptions, terminal: Terminal) -> None:
+        await self._joined("attach", ref, options, terminal)
+
+    async def _joined(self, what: str, ref: ContainerRef, options: ExecOptions, terminal: Terminal) -> int:
+        async with self._called(what, ref=attrs.asdict(ref), options=attrs.asdict(options)) as (stream, _):
+            ended: dict[str, Any] = {}
+            lock = trio.Lock()
+            async with trio.open_nursery() as nursery:
+                if options.stdin:
+                    nursery.start_soon(_typed, stream, terminal, lock)
+                if options.tty:
+                    nursery.start_soon(_resized, stream, terminal, lock)
+                try:
+                    ended = await _shown(stream, terminal)
+                except GONE as exc:
+                    ended = {"broken": str(exc)}
+                nursery.cancel_scope.cancel()
+            if "broken" in ended:
+                raise errors.ServiceUnavailable(f"node {self._name!r} cannot be reached now: {ended['broken']}")
+            if "error" in ended:
+                raise errors.from_status(ended["error"], ended["error"].get("code", 500))
+            return int(ended["code"])
+
+    async def dial_pod(self, namespace: str, pod: str, pod_uid: str, port: int) -> trio.abc.HalfCloseableStream:
+        return await self._dialled("dial_pod", namespace=namespace, pod=pod, pod_uid=pod_uid, port=port)
+
+    async def dial(self, host: str, port: int) -> trio.abc.HalfCloseableStream:
+        return await self._dialled("dial", host=host, port=port)
+
+    async def _dialled(self, what: str, **more: Any) -> trio.abc.HalfCloseableStream:
+        """The stream is the caller's to close."""
+        stream: Stream | None = None
+        kept = False
+        try:
+            stream = self._link.open()
+            await link_calls.send_head(stream, {"do": what, **more})
+            head = await link_calls.receive_head(stream)
+            if "error" in head:
+                raise errors.from_status(head["error"], head["error"].get("code", 500))
+            kept = True
+            return stream
+        except GONE as exc:
+            raise errors.ServiceUnavailable(f"node {self._name!r} cannot be reached now: {exc}") from None
+        finally:
+            if stream is not None and not kept:
+                stream.drop()
+
+    async def request(self, request: Request) -> Response:
+        async with self._called("request", body=request.body, last=True, **link_calls.request_head(request)) as (stream, head):
+            return Response(head["status"], head["headers"], await link_calls.rest(stream))
+
+
+async def _typed(stream: Stream, terminal: Terminal, lock: trio.Lock) -> None:
+    try:
+        async for data in terminal.stdin:
+            if data:
+                await send_message(stream, lock, STDIN, data)
+        await send_message(stream, lock, STDIN, b"")
+    except GONE:
+        return  # whoever reads the answers says so
+
+
+async def _resized(stream: Stream, terminal: Terminal, lock: trio.Lock) -> None:
+    try:
+        async for size in terminal.resizes:
+            await send_message(stream, lock, RESIZE, orjson.dumps(size))
+    except GONE:
+        return
+
+
+async def _shown(stream: Stream, terminal: Terminal) -> dict[str, Any]:
+    """How it ended. Raises GONE."""
+    while True:
+        kind, data = await receive_message(stream)
+        if kind == EXIT:
+            ended: dict[str, Any] = orjson.loads(data)
+            return ended
+        await terminal.write(kind, data)
