@@ -20,6 +20,7 @@ OPTIONS = (
     "node-ip",
     "node-label",
     "node-taint",
+    "flannel-iface",
     "container-runtime-endpoint",
     "private-registry",
     "log-level",

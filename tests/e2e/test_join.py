@@ -96,3 +96,17 @@ def test_a_wrong_token_is_refused_by_name(cluster: Cluster, field: str, value: s
     parts = {"secret": token.secret, "user": token.user, "authority_hash": token.authority_hash, field: value}
     assert says in refused(cluster, "stranger", str(JoinToken(**parts)))
     assert "stranger" not in cluster.kubectl("get", "nodes")
+
+
+def test_what_is_asked_of_a_joined_nodes_pods_is_answered(cluster: Cluster, outpost: Outpost) -> None:
+    assert "start worker process" in cluster.kubectl("logs", "far-web")
+    assert "near-web" in cluster.kubectl("exec", "far-web", "--", "curl", "-sS", "--max-time", "5", f"http://{address(cluster, 'near-web')}/host")
+
+
+def test_what_is_asked_of_a_node_that_is_away_is_refused_by_its_name(cluster: Cluster, outpost: Outpost) -> None:
+    outpost.stop()
+    try:
+        assert "node 'far' cannot be reached now" in cluster.fails("logs", "far-web")
+    finally:
+        outpost.start(joining=False)
+    outpost.until(lambda: "worker" in cluster.kubectl("logs", "far-web", check=False), START_S, "the node answers again")
