@@ -149,6 +149,14 @@ class NodeKeeper:
                 patch = {"metadata": {"labels": objects.labels(wanted), "annotations": objects.annotations(wanted)}}
                 await self._client.patch(kinds.NODE, self._settings.node_name, patch)
 
+    async def _present(self) -> Object:
+        """The node's object, made again where somebody deleted it while we live."""
+        try:
+            return await self._client.get(kinds.NODE, self._settings.node_name)
+        except errors.NotFound:
+            log.warning("the node was deleted, and lives: registering it again", node=self._settings.node_name)
+            return await self._client.create(kinds.NODE, new_node(self._settings, self._machine))
+
     # The lease.
 
     async def _renew(self) -> None:
@@ -159,7 +167,7 @@ class NodeKeeper:
                 return
             except errors.NotFound:
                 self._lease_known = False
-        shown = self.node.get(name) or await self._client.get(kinds.NODE, name)
+        shown = self.node.get(name) or await self._present()
         owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": objects.uid(shown)}
         meta: Object = {"name": name, "namespace": LEASE_NAMESPACE, "ownerReferences": [owner]}
         try:
@@ -185,7 +193,7 @@ class NodeKeeper:
 
     async def _write_status(self, ready: bool, why: str) -> None:
         name = self._settings.node_name
-        shown = self.node.get(name) or await self._client.get(kinds.NODE, name)
+        shown = self.node.get(name) or await self._present()
         while True:
             status = self._status(shown, ready, why)
             due = trio.current_time() - self._written_at >= STATUS_S

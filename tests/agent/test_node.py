@@ -130,3 +130,10 @@ def test_taints_and_labels_come_from_the_command_line(tmp_path: Path) -> None:
     assert objects.labels(node)["a"] == "b"
     assert node["spec"]["taints"] == [{"key": "k", "value": "v", "effect": "NoSchedule"}, {"key": "x", "effect": "NoExecute"}]
     assert taint("k=:NoSchedule") == {"key": "k", "effect": "NoSchedule"}
+
+
+async def test_a_node_that_was_deleted_while_it_lives_registers_again(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    async with keeper(tmp_path) as here:
+        await here.client.delete(kinds.NODE, "node-1")
+        await trio.sleep(25)
+        assert here.condition("Ready")["status"] == "True"

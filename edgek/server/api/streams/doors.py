@@ -25,5 +25,7 @@ class Doors:
         """Raises ServiceUnavailable."""
         found = self._doors.get(node_name)
         if found is None:
-            raise errors.ServiceUnavailable(f"node {node_name!r} cannot be reached now; is edgek running there?")
+            raise errors.ServiceUnavailable(
+                f"node {node_name!r} cannot be reached now: its edgek is not running, or is still starting, or its link is broken; try again"
+            )
         return found
