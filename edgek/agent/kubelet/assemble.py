@@ -1,4 +1,4 @@
-"""A node's kubelet put together, for ``roles.py``: what to run, in which order, and the door to hand to the API server."""
+"""A node's kubelet put together, for ``roles``: what to run, in which order, and the door to hand to the API server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An Api from its parts, and serving it: what ``roles.py`` and the tests call."""
+"""An Api from its parts, and serving it: what ``roles`` and the tests call."""
 
 from __future__ import annotations
 
