@@ -158,8 +158,8 @@ class JobController:
             patch = {"metadata": {"uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}}
             try:
                 await self._cluster.patch(self._pods, pod.key, patch, content_type=STRATEGIC_MERGE_PATCH)
-            except (errors.NotFound, errors.Conflict):
-                return  # gone, or another of that name
+            except errors.NotFound:
+                return
 
         held = [pod for pod in pods if FINALIZER in pod.finalizers]
         failures = await podmaking.together([lambda pod=pod: release(pod) for pod in held])  # type: ignore[misc]

@@ -103,7 +103,7 @@ class NodeLifecycleController:
         ready = [pod for pod in self._pods.by_index("node", node_name) if pod.ready]
         failures = await podmaking.together([lambda pod=pod: self._mark_pod(pod) for pod in ready])  # type: ignore[misc]
         for failure in failures:
-            if failure is not None and not isinstance(failure, errors.NotFound | errors.Conflict):
+            if failure is not None and not isinstance(failure, errors.NotFound):
                 raise failure
 
     async def _mark_pod(self, pod: PodView) -> None:

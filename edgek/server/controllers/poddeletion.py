@@ -25,6 +25,6 @@ async def delete(
         try:
             patch = {"metadata": {"uid": pod.uid}, "status": status}
             await cluster.patch(informer, pod.key, patch, subresource="status", content_type=STRATEGIC_MERGE_PATCH)
-        except (errors.NotFound, errors.Conflict):
-            return  # gone, or another of that name
+        except errors.NotFound:
+            return
     await cluster.delete(informer, pod.key, pod.uid, grace_s=grace_s)

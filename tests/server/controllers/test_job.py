@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from edgek.model import kinds, objects
+from edgek.model import errors, kinds, objects
+from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 from edgek.server.controllers.job import JobController
 from tests.fakes.scene import Scene, pod_template, scene
@@ -65,6 +66,24 @@ async def test_a_job_whose_pod_succeeds_is_complete(autojump_clock: Any) -> None
         assert objects.finalizers(cluster.pods()[0]) == []
         assert ("Completed", "Job completed") in cluster.events()
         assert await cluster.writes_in(1000) == []
+
+
+async def test_a_pod_that_could_not_be_let_go_is_let_go_later(autojump_clock: Any) -> None:
+    refused = []
+
+    def somebody_is_faster(verb: str, kind: Kind, body: Object) -> None:
+        if kind is kinds.POD and "$deleteFromPrimitiveList/finalizers" in body.get("metadata", {}) and len(refused) < 3:
+            refused.append(body)
+            raise errors.Conflict("somebody was faster")
+
+    async with scene(JobController) as cluster:
+        cluster.api.before_write = somebody_is_faster
+        cluster.runner.outcome = lambda pod: "succeed"
+        await cluster.create(kinds.JOB, job())
+        await cluster.settle(10)
+        assert len(refused) == 3
+        assert objects.finalizers(cluster.pods()[0]) == []
+        assert "Complete" in conditions(cluster)
 
 
 async def test_parallel_pods_are_made_until_enough_succeeded(autojump_clock: Any) -> None:
