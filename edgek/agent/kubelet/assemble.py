@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import attrs
 
 from edgek.agent.kubelet import static
+from edgek.agent.kubelet.csi.drivers import BuiltIn, Drivers
 from edgek.agent.kubelet.housekeeping import Housekeeping
 from edgek.agent.kubelet.loop import Kubelet
 from edgek.agent.kubelet.machine import Machine
@@ -29,11 +31,15 @@ class NodeParts:
     kubelet: Kubelet
     keeper: NodeKeeper
     door: Door
+    drivers: Drivers
     services: tuple[Service, ...]
 
 
-def assemble(settings: KubeletSettings, client: Client, runtime: Runtime, recorder: Recorder) -> NodeParts:
-    """Touches the machine: makes the kubelet's folder, and lets mounts below it be seen by containers that ask for that. Raises OSError."""
+def assemble(settings: KubeletSettings, client: Client, runtime: Runtime, recorder: Recorder, drivers: Sequence[BuiltIn] = ()) -> NodeParts:
+    """Touches the machine: makes the kubelet's folder, and lets mounts below it be seen by containers that ask for that. Raises OSError.
+
+    ``drivers`` are the storage drivers that edgek brings.
+    """
     settings.kubelet_dir.mkdir(parents=True, exist_ok=True)
     (settings.kubelet_dir / "pods").mkdir(exist_ok=True)
     (settings.kubelet_dir / "pods").chmod(PODS_MODE)
@@ -41,6 +47,9 @@ def assemble(settings: KubeletSettings, client: Client, runtime: Runtime, record
     kernel.make_shared(settings.kubelet_dir)
     machine = Machine.read(settings.kubelet_dir)
     kubelet = Kubelet(settings, client, runtime, recorder, machine, mounter=kernel)
+    known = Drivers()
+    for each in drivers:
+        known.put_built_in(each)
     housekeeping = Housekeeping(kubelet)
     keeper = NodeKeeper(settings, client, runtime, recorder, machine, pressures=housekeeping.pressures, beats=(housekeeping.beat,))
     kubelet.offer = keeper.offer
@@ -51,4 +60,4 @@ def assemble(settings: KubeletSettings, client: Client, runtime: Runtime, record
         Service("kubelet", kubelet.run),
         Service("static pods", functools.partial(static.run, kubelet)),
     )
-    return NodeParts(kubelet, keeper, Door(kubelet), services)
+    return NodeParts(kubelet, keeper, Door(kubelet), known, services)
