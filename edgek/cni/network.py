@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class Attachment:
     host_interface: str
     mac: str
     ports: tuple[HostPort, ...] = ()
+    pod: str = ""  # its uid, where the runtime says it
 
 
 class PodNetwork:
@@ -59,6 +60,7 @@ class PodNetwork:
         self._worker = worker or Worker(2)
         self._pool: Pool | None = None
         self._attachments: dict[str, Attachment] = {}
+        self._expected: dict[str, IPv4Address] = {}
         self._load()
 
     @property
@@ -72,16 +74,24 @@ class PodNetwork:
         self._mtu = mtu
         if self._pool is None or self._pool.network != network:
             self._pool = Pool(network, {each.container_id: each.address for each in self._attachments.values()})
+            self._pool.expect({each.pod: each.address for each in self._attachments.values() if each.pod} | self._expected)
+
+    def expect(self, addresses: Mapping[str, IPv4Address]) -> None:
+        """Pods, by their uids, that are about to be started and had these addresses before."""
+        self._expected |= addresses
+        if self._pool is not None:
+            self._pool.expect(addresses)
 
     def attachments(self) -> Sequence[Attachment]:
         return list(self._attachments.values())
 
-    async def attach(self, container_id: str, netns: str, interface: str, ports: Sequence[HostPort] = ()) -> Attachment:
+    async def attach(self, container_id: str, netns: str, interface: str, ports: Sequence[HostPort] = (), pod: str = "") -> Attachment:
         """Give the namespace its interface. Raises NotReady, NoAddressLeft, OSError; after a failure nothing is left."""
         if self._pool is None:
             raise NotReady("this node has no pod range yet; the pod is tried again")
-        address = self._pool.take(container_id)
-        attachment = Attachment(container_id, netns, interface, address, host_name(container_id), f"0a:58:{address.packed.hex(':')}", tuple(ports))
+        address = self._pool.take(container_id, pod)
+        mac = f"0a:58:{address.packed.hex(':')}"
+        attachment = Attachment(container_id, netns, interface, address, host_name(container_id), mac, tuple(ports), pod)
         try:
             await self._worker.run(_connect, attachment, self._mtu, self._pool.gateway)
         except OSError:

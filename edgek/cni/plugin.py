@@ -82,7 +82,7 @@ async def _carry_out(network: PodNetwork, environment: Mapping[str, str], config
         if command == "CHECK":
             await network.check(container_id)
             return {}
-        return _result(await network.attach(container_id, netns, interface, _ports(config)), config["cniVersion"])
+        return _result(await network.attach(container_id, netns, interface, _ports(config), _pod(environment)), config["cniVersion"])
     except NotReady as error:
         raise Refused(TRY_AGAIN, str(error)) from error
     except NoAddressLeft as error:
@@ -124,6 +124,12 @@ def _config(content: bytes) -> dict[str, Any]:
     if not isinstance(config, dict) or config.setdefault("cniVersion", "0.4.0") not in VERSIONS:
         raise Refused(BAD_CONFIG, f"cniVersion is none of {VERSIONS}")
     return config
+
+
+def _pod(environment: Mapping[str, str]) -> str:
+    """The uid of the pod, as containerd names it among the arguments."""
+    pairs = dict(pair.partition("=")[::2] for pair in environment.get("CNI_ARGS", "").split(";"))
+    return pairs.get("K8S_POD_UID", "")
 
 
 def _ports(config: Mapping[str, Any]) -> tuple[HostPort, ...]:

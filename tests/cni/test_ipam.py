@@ -49,3 +49,23 @@ def test_no_two_containers_ever_share_an_address(steps: list[tuple[str, bool]]) 
             held[name] = pool.take(name)
         assert len(set(held.values())) == len(held)
         assert all(address in SMALL and address != pool.gateway for address in held.values())
+
+
+def test_a_pod_that_asks_for_another_container_gets_the_address_it_had() -> None:
+    pool = Pool(SMALL)
+    had = pool.take("sandbox-1", "pod-a")
+    pool.take("sandbox-2", "pod-b")
+    pool.free("sandbox-1")
+    assert pool.take("sandbox-3", "pod-c") != had
+    assert pool.take("sandbox-4", "pod-a") == had
+
+
+def test_the_address_of_a_pod_that_is_expected_is_kept_for_it_while_others_are_left() -> None:
+    pool = Pool(SMALL)
+    pool.expect({"a": IPv4Address("10.42.3.2"), "b": IPv4Address("10.42.3.4"), "stray": IPv4Address("10.9.9.9")})
+    assert str(pool.take("c1", "new")) == "10.42.3.3"
+    assert str(pool.take("c2", "b")) == "10.42.3.4"
+    assert [str(pool.take(f"c{n}", f"new{n}")) for n in (3, 4)] == ["10.42.3.5", "10.42.3.6"]
+    assert str(pool.take("c5", "last")) == "10.42.3.2", "nobody is refused for the sake of one who may not come"
+    with pytest.raises(NoAddressLeft):
+        pool.take("c6", "a")

@@ -119,6 +119,27 @@ async def test_adding_again_after_an_attempt_nobody_heard_of_gives_a_fresh_inter
 
 
 @pytest.mark.root
+async def test_a_pods_next_sandbox_has_the_address_of_its_last(network: PodNetwork, netns: str) -> None:
+    network.expect({"u-2": IPv4Address("10.199.250.2")})
+    network.use(RANGE, 1500)
+    arguments = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_UID="
+
+    async def address(container_id: str, uid: str) -> str:
+        code, _ = await told(network, {**asked("ADD", container_id, netns), "CNI_ARGS": f"{arguments}{uid}"})
+        assert code == 0
+        found = next(each.address for each in network.attachments() if each.container_id == container_id)
+        await told(network, asked("DEL", container_id))
+        with netlink.open_socket(netns) as pod:
+            pod.run(netlink.delete_link("eth0"))
+        return str(found)
+
+    with gateway(network):
+        assert await address("c1", "u-1") == "10.199.250.3"
+        assert await address("c2", "u-2") == "10.199.250.2", "it was expected"
+        assert await address("c3", "u-1") == "10.199.250.3"
+
+
+@pytest.mark.root
 async def test_host_ports_are_told_to_whoever_translates_addresses(network: PodNetwork, netns: str) -> None:
     network.use(RANGE, 1500)
     changed = network.mappings.changed
