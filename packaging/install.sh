@@ -1,10 +1,15 @@
 #!/bin/sh
-# packaging/install.sh [EDGEK SERVER FLAG...]: from a checkout to a running cluster of one node. Run as root; safe to run twice.
+# packaging/install.sh [server | agent] [FLAG...]: from a checkout to a running cluster of one node, or to a node of a cluster elsewhere:
 #
-# Installs what is missing by the distribution's packages, edgek into an environment of its own below $PREFIX, `edgek` into $BIN_DIR; starts
-# `edgek server` as a service (systemd, OpenRC, or a supervised background process), waits until the node is Ready, says what to type next.
+#   sudo packaging/install.sh                                                              a server
+#   sudo EDGEK_URL=https://HOST:6443 EDGEK_TOKEN=... packaging/install.sh                  an agent
+#
+# Run as root; safe to run twice. Installs what is missing by the distribution's packages, edgek into an environment of its own below $PREFIX, `edgek`
+# into $BIN_DIR; starts it as a service (systemd, OpenRC, or a supervised background process), waits until the node is Ready, says what to type next.
 # Flags are kept and used at every start; run it again with others to change them. packaging/uninstall.sh takes everything away.
 #
+#   EDGEK_URL, EDGEK_TOKEN   the server to join and the token of `edgek token` there. Kept, so they need not be given again
+#   EDGEK_...                every other flag as a variable: kept for the service, in a file for root alone
 #   EDGEK_WHEELS=DIR         install Python packages from this folder only (no network)
 #   EDGEK_READY_TIMEOUT=S    seconds to wait for the node (300)
 #   EDGEK_SKIP_START=1       install, start nothing
@@ -16,6 +21,8 @@ BIN_DIR=/usr/local/bin
 LOG=/var/log/edgek.log
 UNIT=/etc/systemd/system/edgek.service
 RC=/etc/init.d/edgek
+CONFIG_DIR=/etc/edgek
+ENVIRONMENT=$CONFIG_DIR/edgek.env
 READY_TIMEOUT=${EDGEK_READY_TIMEOUT:-300}
 
 if [ -t 1 ]; then BOLD=$(printf '\033[1m') PLAIN=$(printf '\033[0m'); else BOLD='' PLAIN=''; fi
@@ -38,7 +45,9 @@ find_python() {
 # --- packages --------------------------------------------------------------------------------------------------------------------------------
 
 missing_packages() { # program:package pairs whose program is not there
-    for pair in containerd:containerd runc:runc nft:nftables ip:iproute2 conntrack:conntrack musl-gcc:musl-tools cc:gcc kubectl:kubernetes-client; do
+    kubectl=kubectl:kubernetes-client
+    [ $role = server ] || kubectl='' # an agent has nothing to ask it with
+    for pair in containerd:containerd runc:runc nft:nftables ip:iproute2 conntrack:conntrack musl-gcc:musl-tools cc:gcc $kubectl; do
         command -v "${pair%%:*}" >/dev/null 2>&1 || echo "${pair#*:}"
     done
     found=$(find_python) || { echo python3; echo python3-venv; return; }
@@ -89,10 +98,62 @@ install_edgek() {
     ln -sf $PREFIX/uninstall.sh $BIN_DIR/edgek-uninstall
 }
 
+# --- a server or an agent --------------------------------------------------------------------------------------------------------------------
+
+kept() { # NAME: what the service was given before
+    sed -n "s/^$1='\(.*\)'\$/\1/p" $ENVIRONMENT 2>/dev/null || true
+}
+
+setting() { # NAME: what the configuration file says
+    sed -n "s/^$1:[[:space:]]*//p" "${EDGEK_CONFIG:-$CONFIG_DIR/config.yaml}" 2>/dev/null | tr -d "'\"" | head -n 1
+}
+
+role_asked_for() {
+    if [ -n "$role" ]; then return; fi
+    role=server
+    [ -z "${EDGEK_URL:-}$(setting join)" ] || role=agent
+}
+
+check_role() { # one machine is the one or the other
+    was=$(cat $PREFIX/role 2>/dev/null || true)
+    if [ -z "$was" ]; then
+        if [ -d "$data/server" ]; then was=server; elif [ -f "$data/agent/cluster.json" ]; then was=agent; fi
+    fi
+    [ "${was:-$role}" != "$role" ] || return 0
+    [ "$was" = agent ] || die "this machine is a server with a cluster of its own: \`sudo edgek-uninstall\` takes that away, then it can be an agent"
+    die "this machine is an agent of $(kept EDGEK_URL): \`$0 agent\` installs that anew; \`sudo edgek-uninstall\` takes it away, then it can be a server"
+}
+
+names_server() { [ -n "${EDGEK_URL:-}$(setting join)" ]; }
+has_token() { [ -n "${EDGEK_TOKEN:-}${EDGEK_TOKEN_FILE:-}$(setting token)$(setting token-file)" ]; }
+
+check_agent() { # what it needs to join, before anything is installed
+    names_server || EDGEK_URL=$(kept EDGEK_URL)
+    has_token || EDGEK_TOKEN=$(kept EDGEK_TOKEN)
+    [ ! -f "$data/agent/cluster.json" ] || return 0
+    names_server || die 'an agent needs a server: give EDGEK_URL=https://HOST:6443'
+    has_token || die 'an agent needs a token: give EDGEK_TOKEN=...; `sudo edgek token` on the server prints it'
+}
+
 # --- the service -----------------------------------------------------------------------------------------------------------------------------
 
+escaped() { printf %s "$1" | sed "s/'/'\\\\''/g"; }
+
 quoted() { # the arguments as one line that a shell, and systemd, read back as they were
-    for argument in "$@"; do printf " '%s'" "$(printf %s "$argument" | sed "s/'/'\\\\''/g")"; done
+    for argument in "$@"; do printf " '%s'" "$(escaped "$argument")"; done
+}
+
+keep_environment() { # for root alone: tokens stand in it
+    mkdir -p $CONFIG_DIR
+    (
+        umask 077
+        for name in $(env | sed -n 's/^\(EDGEK_[A-Z0-9_]*\)=..*/\1/p' | sort); do
+            case $name in EDGEK_WHEELS | EDGEK_READY_TIMEOUT | EDGEK_SKIP_START | EDGEK_PYTHON) continue ;; esac
+            eval "value=\$$name"
+            printf "%s='%s'\n" "$name" "$(escaped "$value")"
+        done >$ENVIRONMENT.new
+    )
+    mv $ENVIRONMENT.new $ENVIRONMENT
 }
 
 start_with_systemd() {
@@ -104,7 +165,8 @@ After=network-online.target
 
 [Service]
 Type=exec
-ExecStart=$BIN_DIR/edgek server$(quoted "$@")
+EnvironmentFile=-$ENVIRONMENT
+ExecStart=$BIN_DIR/edgek $role$(quoted "$@")
 # Pods outlive a restart of edgek: only the process itself is stopped, and its cgroup is its own to divide.
 KillMode=process
 Delegate=yes
@@ -128,8 +190,11 @@ start_with_openrc() {
 #!/sbin/openrc-run
 description="edgek: a small, complete Kubernetes"
 supervisor=supervise-daemon
+set -a
+[ ! -r $ENVIRONMENT ] || . $ENVIRONMENT
+set +a
 command=$BIN_DIR/edgek
-command_args="server$(quoted "$@")"
+command_args="$role$(quoted "$@")"
 output_log=$LOG
 error_log=$LOG
 respawn_delay=2
@@ -143,10 +208,14 @@ RC_FILE
 
 start_supervised() {
     $PREFIX/supervise.sh stop
-    $PREFIX/supervise.sh start $BIN_DIR/edgek server "$@"
+    set -a
+    . $ENVIRONMENT
+    set +a
+    $PREFIX/supervise.sh start $BIN_DIR/edgek $role "$@"
 }
 
 start() {
+    log_before=$(stat -c %s $LOG 2>/dev/null || echo 0)
     if [ -d /run/systemd/system ]; then
         say 'Starting edgek.service'
         start_with_systemd "$@"
@@ -156,7 +225,7 @@ start() {
         start_with_openrc "$@"
         follow="tail -f $LOG"
     else
-        say "Starting edgek in the background (no systemd or OpenRC here); its log is $LOG"
+        say "Starting edgek in the background (no systemd or OpenRC here: run this again after a reboot); its log is $LOG"
         start_supervised "$@"
         follow="tail -f $LOG"
     fi
@@ -164,22 +233,69 @@ start() {
 
 # --- ready -----------------------------------------------------------------------------------------------------------------------------------
 
-wait_until_ready() {
+wait_until_ready() { # the node, or say what it waits for
     began=$(date +%s)
     shown=''
-    while :; do
+    until state=$(state_of_$role); do
         waited=$(($(date +%s) - began))
-        state=$($BIN_DIR/edgek kubectl get nodes --no-headers 2>/dev/null | awk '{print $1 " is " $2}') || state=''
-        case $state in *' is Ready'*) break ;; esac
-        now=${state:-the API is starting}
+        said=$(last_word)
+        case $said in
+        *'cannot go on'* | *'cannot start'* | 'edgek '*': error: '*)
+            stop_again
+            die "it gave up, so it is stopped. Run this again when that is mended: $said" ;;
+        *'cannot join yet'*) state=$said ;;
+        esac
+        now=$(echo "$state" | sed 's/ retry_s=.*//')
         [ "$now" = "$shown" ] || { say "Waiting: $now"; shown=$now; }
-        [ "$waited" -lt "$READY_TIMEOUT" ] || die "no node was Ready within $READY_TIMEOUT s; see what it says: $follow"
+        [ "$waited" -lt "$READY_TIMEOUT" ] || die "no node was Ready within $READY_TIMEOUT s; it goes on trying. See what it says: $follow"
         sleep 1
     done
-    say "$state after $waited s"
+    say "$state after $(($(date +%s) - began)) s"
 }
 
-say_what_next() {
+state_of_server() {
+    found=$($BIN_DIR/edgek kubectl get nodes --no-headers 2>/dev/null | awk '{print $1 " is " $2}') || found=''
+    echo "${found:-the API is starting}"
+    case $found in *' is Ready'*) ;; *) return 1 ;; esac
+}
+
+state_of_agent() { # by its own word: there is no kubeconfig here
+    found=$($BIN_DIR/edgek status --data-dir "$data" --run-dir "$run" 2>&1) && fine=0 || fine=1
+    echo "$found" | head -n 1
+    return $fine
+}
+
+last_word() { # of the service, since it was started now
+    case $follow in
+    journalctl*) journalctl "_SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value edgek)" -n 1 -o cat --no-pager ;;
+    *) tail -c "+$((log_before + 1))" $LOG | tail -n 1 ;;
+    esac 2>/dev/null
+}
+
+stop_again() {
+    if [ -d /run/systemd/system ]; then
+        systemctl disable -q --now edgek
+    elif command -v openrc-run >/dev/null 2>&1; then
+        rc-update -q del edgek default
+        rc-service -q edgek stop
+    else
+        $PREFIX/supervise.sh stop
+    fi
+}
+
+say_what_next_agent() {
+    cat <<NEXT
+
+${BOLD}This machine is a node.${PLAIN} Try, here:
+    sudo edgek status
+
+and on the server:  sudo edgek kubectl get nodes
+Its log:  $follow
+To remove it all:  sudo edgek-uninstall
+NEXT
+}
+
+say_what_next_server() {
     cat <<NEXT
 
 ${BOLD}edgek is running.${PLAIN} Try:
@@ -193,13 +309,48 @@ To remove it all:  sudo edgek-uninstall
 NEXT
 }
 
-for argument in "$@"; do
-    case $argument in --disable-agent | --disable-agent=true) agentless=1 ;; esac
+# What is secret, and who we are, goes where the service's environment is kept, not into a command line that every user sees.
+EDGEK_URL=${EDGEK_JOIN:-${EDGEK_URL:-}} EDGEK_TOKEN=${EDGEK_TOKEN:-}
+unset EDGEK_JOIN
+role=''
+case ${1:-} in server | agent) role=$1; shift ;; esac
+data=${EDGEK_DATA_DIR:-$(setting data-dir)} run=${EDGEK_RUN_DIR:-$(setting run-dir)}
+agentless='' value_of='' left=$#
+while [ "$left" -gt 0 ]; do
+    argument=$1
+    shift
+    left=$((left - 1))
+    case $value_of in # of the flag before
+    url) EDGEK_URL=$argument value_of=''; continue ;;
+    token) EDGEK_TOKEN=$argument value_of=''; continue ;;
+    data) data=$argument value_of='' ;;
+    run) run=$argument value_of='' ;;
+    esac
+    case $argument in
+    --join | --server) value_of=url; continue ;;
+    --join=* | --server=*) EDGEK_URL=${argument#*=}; continue ;;
+    --token) value_of=token; continue ;;
+    --token=*) EDGEK_TOKEN=${argument#*=}; continue ;;
+    --data-dir) value_of=data ;;
+    --data-dir=*) data=${argument#*=} ;;
+    --run-dir) value_of=run ;;
+    --run-dir=*) run=${argument#*=} ;;
+    --disable-agent | --disable-agent=true) agentless=1 ;;
+    esac
+    set -- "$@" "$argument"
 done
+data=${data:-/var/lib/edgek} run=${run:-/run/edgek}
+role_asked_for
+check_role
+[ "$role" = server ] || [ -n "${EDGEK_SKIP_START:-}" ] || check_agent
+if [ -n "$EDGEK_URL" ]; then export EDGEK_URL; else unset EDGEK_URL; fi # empty would count as said
+if [ -n "$EDGEK_TOKEN" ]; then export EDGEK_TOKEN; else unset EDGEK_TOKEN; fi
 install_packages
 install_edgek
 [ -z "${EDGEK_SKIP_START:-}" ] || exit 0
+echo $role >$PREFIX/role
+keep_environment
 start "$@"
-if [ -n "${agentless:-}" ]; then say 'Running without a node, as asked (--disable-agent)'; exit 0; fi
+if [ -n "$agentless" ]; then say 'Running without a node, as asked (--disable-agent)'; exit 0; fi
 wait_until_ready
-say_what_next
+say_what_next_$role

@@ -26,11 +26,13 @@ for argument in "$@"; do
     esac
 done
 
-# --- what edgek was started with: the environment, else the flags of the service, else the configuration file, else the default ---------------
+# --- what edgek was started with: the environment, else the service's flags, its variables, the configuration file, the default -----------------
 
 flag() { # NAME DEFAULT
     found=$({ cat $UNIT $RC 2>/dev/null; tr '\0' ' ' 2>/dev/null <"/proc/$(cat /run/edgek-supervisor.pid 2>/dev/null || echo 0)/cmdline"; } |
         tr -d "'" | sed -n "s/.*--$1[ =]\([^ ]*\).*/\1/p" | head -n 1)
+    variable=EDGEK_$(echo "$1" | tr a-z- A-Z_)
+    [ -n "$found" ] || found=$(sed -n "s/^$variable='\(.*\)'\$/\1/p" $CONFIG_DIR/edgek.env 2>/dev/null)
     [ -n "$found" ] || found=$(sed -n "s/^$1:[[:space:]]*//p" $CONFIG_DIR/config.yaml 2>/dev/null | tr -d "'\"" | head -n 1)
     echo "${found:-$2}"
 }
@@ -153,6 +155,7 @@ remove_files() {
 }
 
 packages=''
+role=$(cat $PREFIX/role 2>/dev/null) name=$(flag node-name "$(uname -n)")
 stop_edgek
 kill_pods
 remove_networks
@@ -161,4 +164,5 @@ remove_cgroups
 remove_files
 say 'edgek is gone.'
 [ -z "$keep" ] || say "Kept as asked: $DATA and $CONFIG_DIR"
+if [ "$role" = agent ] && [ -z "$node_only$keep" ]; then say "The cluster still knows this node: sudo edgek node forget $name (on the server)"; fi
 [ -z "$packages" ] || say "Packages that were installed for it and may go too: apt-get remove $packages"

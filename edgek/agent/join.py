@@ -129,9 +129,9 @@ async def enter(config: Config) -> Membership:
     """
     token = read_token(config)
     folder = Folder(config.agent_dir)
-    kept = _kept(config, folder, token)
-    if kept is not None:
-        return kept
+    found = _kept(config, folder, token)
+    if found is not None:
+        return found
     if not config.join or token is None:
         raise UsageError("an agent needs --join https://HOST:6443 and --token TOKEN; `edgek token` on the server prints the token")
     wait_s = RETRY_FIRST_S
@@ -142,6 +142,16 @@ async def enter(config: Config) -> Membership:
             log.warning("cannot join yet", server=config.join, error=exc, retry_s=round(wait_s, 1))
         await trio.sleep(wait_s * random.uniform(0.5, 1.0))
         wait_s = min(wait_s * 2, RETRY_MOST_S)
+
+
+def kept(config: Config) -> Membership | None:
+    """What the agent on this machine keeps of having joined, for others to look at. Raises PermissionError."""
+    folder = Folder(config.agent_dir)
+    try:
+        cluster = Cluster.decode(folder.cluster.read_bytes())
+        return Membership(attrs.evolve(config, node_name=_common_name(folder.client).removeprefix("system:node:")), folder, cluster)
+    except (FileNotFoundError, errors.BadRequest, ValueError, ssl.SSLError):
+        return None
 
 
 def read_token(config: Config) -> JoinToken | None:

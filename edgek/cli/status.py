@@ -8,24 +8,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from edgek.cli import access, options
+from edgek.cli import access, costs, member, options
 from edgek.client.client import Client
 from edgek.client.transport import Disconnected, Request, Transport
 from edgek.config import Config
-from edgek.host import usage
 from edgek.model import errors, kinds, objects, quantity, requests
 from edgek.model.objects import Object
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-SAMPLE_S = 1.0  # over which CPU and writing are measured
 WATCH_S = 3.0
 TROUBLED_MOST = 20  # pods listed by name; further ones are counted
 SERVICES_MOST = 20
@@ -46,29 +43,41 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _run(config: Config, output: str, watch: bool) -> int:
+    if member.is_here(config):
+        return await _say(lambda: member.gather(config), member.show, output, watch)
     client, transport = access.admin(config)
+    return await _say(lambda: gather(config, client, transport), show, output, watch)
+
+
+async def _say(look: Callable[[], Awaitable[dict[str, Any]]], draw: Callable[[dict[str, Any]], Group], output: str, watch: bool) -> int:
     if output == "json":
         while True:
-            print(json.dumps(await gather(config, client, transport), indent=None if watch else 2), flush=True)
+            found = await look()
+            print(json.dumps(found, indent=None if watch else 2), flush=True)
             if not watch:
-                return 0
+                return _code(found)
             await trio.sleep(WATCH_S)
     from rich.console import Console
     from rich.live import Live
 
     console = Console(highlight=False)
     if not watch:
-        console.print(show(await gather(config, client, transport)))
-        return 0
+        found = await look()
+        console.print(draw(found))
+        return _code(found)
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
         while True:
-            live.update(show(await gather(config, client, transport)), refresh=True)
+            live.update(draw(await look()), refresh=True)
             await trio.sleep(WATCH_S)
+
+
+def _code(found: dict[str, Any]) -> int:
+    return 1 if found.get("problem") else 0
 
 
 async def gather(config: Config, client: Client, transport: Transport) -> dict[str, Any]:
     """Raises Disconnected, ApiError."""
-    cost = await costs(config)
+    cost = await costs.gather(config)
     ready = await transport.request(Request("GET", "/readyz"))
     version = await transport.request(Request("GET", "/version"))
     pods = list((await client.list(kinds.POD)).items)
@@ -135,29 +144,6 @@ def service_summary(service: Object, slices: Iterable[Object]) -> dict[str, Any]
     }
 
 
-async def costs(config: Config) -> list[dict[str, Any]]:
-    """What edgek, containerd and the shims of its pods cost; CPU (share of a core) and writing (bytes per second) over ``SAMPLE_S``."""
-    parts = {"edgek": _pids(config.run_dir / "edgek.pid"), "containerd": _pids(config.run_dir / "containerd.pid"), "shims": _shims(config)}
-    before = {pid: cost for pids in parts.values() for pid in pids if (cost := _cost(pid))}
-    await trio.sleep(SAMPLE_S)
-    found = []
-    for name, pids in parts.items():
-        now = {pid: cost for pid in pids if pid in before and (cost := _cost(pid))}
-        if now:
-            found.append(
-                {
-                    "part": name,
-                    "processes": len(now),
-                    "residentBytes": sum(cost.resident_bytes for cost in now.values()),
-                    "anonymousBytes": sum(cost.anonymous_bytes for cost in now.values()),
-                    "cpu": round(sum(cost.cpu_s - before[pid].cpu_s for pid, cost in now.items()) / SAMPLE_S, 4),
-                    "writtenPerSecond": round(sum(cost.written_bytes - before[pid].written_bytes for pid, cost in now.items()) / SAMPLE_S),
-                    "writtenBytes": sum(cost.written_bytes for cost in now.values()),
-                }
-            )
-    return found
-
-
 def show(found: dict[str, Any]) -> Group:
     from rich.console import Group
     from rich.table import Table
@@ -184,12 +170,7 @@ def show(found: dict[str, Any]) -> Group:
         services.add_row(entry["service"], entry["type"], entry["address"], ",".join(entry["ports"]), str(entry["endpoints"]))
     more = len(found["services"]) - SERVICES_MOST
     parts += ["", services, *([f"and {more} more"] if more > 0 else []), ""]
-    cost = _table(Table, "COST", "MEMORY", "OF IT ITS OWN", "CPU", "WRITES", "WRITTEN SINCE START")
-    for entry in found["cost"]:
-        name = entry["part"] if entry["processes"] == 1 else f"{entry['processes']} {entry['part']}"
-        memory = [_megabytes(entry["residentBytes"]), _megabytes(entry["anonymousBytes"])]
-        cost.add_row(name, *memory, f"{entry['cpu']:.1%}", f"{entry['writtenPerSecond'] / 1000:.1f} kB/s", _megabytes(entry["writtenBytes"]))
-    return Group(*parts, cost)
+    return Group(*parts, costs.table(found["cost"]))
 
 
 def _table(table: Any, *columns: str) -> Any:
@@ -197,10 +178,6 @@ def _table(table: Any, *columns: str) -> Any:
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:.0f} MB"
 
 
 def _state(pod: Object) -> str:
@@ -223,31 +200,3 @@ def _why(pod: Object) -> str:
                 return str(state["message"])
     blamed: Object = next((c for c in status.get("conditions") or () if c.get("status") == "False" and c.get("message")), {})
     return str(status.get("message") or blamed.get("message") or "")
-
-
-def _pids(file: Path) -> list[int]:
-    try:
-        return [int(file.read_text().split()[0])]
-    except (OSError, ValueError, IndexError):
-        return []
-
-
-def _shims(config: Config) -> list[int]:
-    """Shims of our containerd: they name its socket."""
-    wanted = str(config.runtime_socket).encode()
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue  # it ended meanwhile
-        if b"containerd-shim" in words[0] and wanted in words:
-            found.append(int(folder.name))
-    return found
-
-
-def _cost(pid: int) -> usage.Cost | None:
-    try:
-        return usage.of_process(pid)
-    except (ProcessLookupError, PermissionError):
-        return None

@@ -1,0 +1,186 @@
+"""``install.sh`` and ``uninstall.sh`` where they write: below an overlay of this machine that goes with the test. What they install stands in for edgek.
+
+The real thing, with systemd and the real edgek, is installed in the emulated machine (tests/e2e/test_machine.py).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+URL, TOKEN = "https://192.0.2.1:6443", "K10secret"
+
+# An edgek that starts as it is told by /etc/edgek/scene: it shows what it was started with, and answers `edgek status`.
+EDGEK = """#!/bin/sh
+case $1 in
+server | agent)
+    mkdir -p /var/lib/edgek/$1
+    { echo "ARGUMENTS $*"; env | grep ^EDGEK_; } >/var/lib/edgek/started
+    case $(cat /etc/edgek/scene 2>/dev/null) in
+    refused) echo 'ERROR cannot go on reason="the token is not this cluster'"'"'s"'; exit 2 ;;
+    away) echo 'WARNING cannot join yet server=https://192.0.2.1:6443 error="no answer" retry_s=1.0' ;;
+    esac
+    [ $1 = server ] || touch /var/lib/edgek/agent/cluster.json
+    exec sleep 600 ;;
+kubectl) [ -e /var/lib/edgek/started ] && echo 'box Ready <none> 1m v1' ;;
+status)
+    if [ -e /var/lib/edgek/agent/cluster.json ] && ! grep -q away /etc/edgek/scene 2>/dev/null; then echo 'Node far of https://192.0.2.1:6443: it is Ready'; exit 0; fi
+    echo 'This machine: it has not joined yet'; exit 1 ;;
+esac
+"""
+PIP = """#!/bin/sh
+printf '%s' "$FAKE_EDGEK" >/usr/local/lib/edgek/venv/bin/edgek && chmod +x /usr/local/lib/edgek/venv/bin/edgek
+"""
+SET_UP = """
+for top in /usr/local /etc /var /run; do
+    mkdir -p {folder}$top/upper {folder}$top/work
+    mount -t overlay overlay -o lowerdir=$top,upperdir={folder}$top/upper,workdir={folder}$top/work $top || exit 1
+done
+mount -t tmpfs tmpfs /sys/fs/cgroup
+rm -rf /run/systemd/system # nobody to start services here, whatever this machine has
+mkdir -p /etc/edgek
+touch /run/box-is-there
+sleep 10000 # as a child: the shell is the first process here, and reaps
+exit
+"""
+
+
+class Box:
+    """This machine, seen from a place where nothing that is written stays."""
+
+    def __init__(self, folder: Path) -> None:
+        script = f"mount -t tmpfs tmpfs {folder} && {SET_UP.format(folder=folder)}"
+        argv = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script]
+        self.process = subprocess.Popen(argv)
+        self._until_there()
+
+    def _until_there(self) -> None:
+        """The keeper of the namespaces is the child of ``unshare``."""
+        for _ in range(1000):
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            self.keeper = children[0] if children else ""
+            if self.keeper and Path(f"/proc/{self.keeper}/root/run/box-is-there").exists():
+                return
+            assert self.process.poll() is None, "the namespaces could not be made"
+            subprocess.run(["sleep", "0.01"], check=True)
+        raise AssertionError("the namespaces were not made in time")
+
+    def run(self, command: str, *, code: int = 0, **variables: str) -> str:
+        """What it prints, on both channels."""
+        environment = {**os.environ, "FAKE_EDGEK": EDGEK, "EDGEK_READY_TIMEOUT": "20", **variables}
+        argv = ["nsenter", "--net", "--mount", "--pid", "--target", self.keeper, "sh", "-c", command]
+        done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60, cwd="/")
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def install(self, arguments: str = "", *, code: int = 0, **variables: str) -> str:
+        """With an environment that needs no network."""
+        place = "/usr/local/lib/edgek/venv/bin"
+        self.run(f'mkdir -p {place} /etc/edgek; printf %s "$FAKE_PIP" >{place}/pip; chmod +x {place}/pip', FAKE_PIP=PIP)
+        return self.run(f"{REPOSITORY}/packaging/install.sh {arguments}", code=code, **variables)
+
+    def started(self) -> list[str]:
+        return self.run("cat /var/lib/edgek/started").splitlines()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    made = Box(tmp_path)
+    yield made
+    made.close()
+
+
+def test_with_a_url_and_a_token_it_installs_an_agent(box: Box) -> None:
+    said = box.install("--node-name far", EDGEK_URL=URL, EDGEK_TOKEN=TOKEN)
+    assert "Node far of https://192.0.2.1:6443: it is Ready" in said
+    assert "sudo edgek kubectl get nodes" in said
+    started = box.started()
+    assert started[0] == "ARGUMENTS agent --node-name far"
+    assert {f"EDGEK_URL={URL}", f"EDGEK_TOKEN={TOKEN}"} <= set(started)
+
+
+def test_the_token_is_kept_for_root_alone_and_stands_in_no_command_line(box: Box) -> None:
+    box.install(f"--join {URL} --token={TOKEN}")
+    assert box.run("stat -c %a /etc/edgek/edgek.env").strip() == "600"
+    assert TOKEN in box.run("cat /etc/edgek/edgek.env")
+    assert TOKEN not in box.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    assert box.started()[0] == "ARGUMENTS agent"
+
+
+def test_installing_an_agent_twice_needs_the_token_once(box: Box) -> None:
+    box.install(EDGEK_URL=URL, EDGEK_TOKEN=TOKEN)
+    box.run("rm /var/lib/edgek/started /var/lib/edgek/agent/cluster.json")
+    box.install("agent --node-label a=b")
+    started = box.started()
+    assert started[0] == "ARGUMENTS agent --node-label a=b"
+    assert {f"EDGEK_URL={URL}", f"EDGEK_TOKEN={TOKEN}"} <= set(started)
+    assert box.run("pgrep -fc '^sleep 600$'").strip() == "1", "one agent runs"
+
+
+def test_the_configuration_file_may_name_the_server(box: Box) -> None:
+    box.run(f"printf 'join: {URL}\\ntoken: {TOKEN}\\n' >/etc/edgek/config.yaml")
+    assert "This machine is a node" in box.install()
+
+
+def test_without_a_url_it_installs_a_server(box: Box) -> None:
+    assert "box is Ready" in box.install("--node-label 'a=b c'", EDGEK_LOG_LEVEL="debug")
+    assert box.started()[0] == "ARGUMENTS server --node-label a=b c"
+    assert "EDGEK_LOG_LEVEL=debug" in box.started()
+
+
+@pytest.mark.parametrize("missing", ["EDGEK_URL", "EDGEK_TOKEN"])
+def test_an_agent_without_what_it_needs_is_refused_before_anything_is_installed(box: Box, missing: str) -> None:
+    given = {"EDGEK_URL": URL, "EDGEK_TOKEN": TOKEN}
+    del given[missing]
+    assert missing in box.install("agent", code=1, **given)
+    box.run("test ! -e /usr/local/bin/edgek && test ! -e /etc/edgek/edgek.env")
+
+
+def test_a_server_does_not_become_an_agent_by_the_way(box: Box) -> None:
+    box.install()
+    assert "sudo edgek-uninstall" in box.install(code=1, EDGEK_URL=URL, EDGEK_TOKEN=TOKEN)
+    assert box.started()[0] == "ARGUMENTS server"
+
+
+def test_an_agent_does_not_become_a_server_by_the_way(box: Box) -> None:
+    box.install(EDGEK_URL=URL, EDGEK_TOKEN=TOKEN)
+    said = box.install(code=1)
+    assert "sudo edgek-uninstall" in said
+    assert f"an agent of {URL}" in said
+
+
+def test_an_agent_that_is_refused_is_stopped_and_says_why(box: Box) -> None:
+    box.run("echo refused >/etc/edgek/scene")
+    assert "the token is not this cluster's" in box.install(code=1, EDGEK_URL=URL, EDGEK_TOKEN=TOKEN)
+    box.run("test ! -e /run/edgek-supervisor.pid")
+    box.run("rm /etc/edgek/scene")
+    assert "it is Ready" in box.install("agent"), "what it said before does not count"
+
+
+def test_an_agent_whose_server_is_away_says_what_it_waits_for_and_goes_on(box: Box) -> None:
+    box.run("echo away >/etc/edgek/scene")
+    said = box.install(code=1, EDGEK_URL=URL, EDGEK_TOKEN=TOKEN, EDGEK_READY_TIMEOUT="2")
+    assert "Waiting: WARNING cannot join yet" in said
+    assert "it goes on trying" in said
+    box.run("/usr/local/lib/edgek/supervise.sh status")
+
+
+def test_uninstalling_takes_an_agent_away_and_says_what_the_cluster_still_knows(box: Box) -> None:
+    box.install("--node-name far", EDGEK_URL=URL, EDGEK_TOKEN=TOKEN)
+    said = box.run("edgek-uninstall")
+    assert "sudo edgek node forget far" in said
+    for path in ("/usr/local/bin/edgek", "/usr/local/lib/edgek", "/etc/edgek", "/var/lib/edgek", "/var/log/edgek.log"):
+        box.run(f"test ! -e {path}")
+    assert box.run("pgrep -fc '^sleep 600$'", code=1).strip() == "0"
+    assert "box is Ready" in box.install(), "it may be a server now"
