@@ -25,18 +25,22 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"--endpoint {found.endpoint}: only unix sockets are served, as in {SCHEME}/run/edgek/csi.sock")
     if found.driver == "hostpath" and found.root is None:
         raise UsageError("--driver hostpath needs --root, the folder below which its volumes lie")
+    if bool(found.server) != bool(found.share):
+        raise UsageError("--server and --share say together where volumes lie; without both of them every StorageClass says it")
     options.need_root("mounting volumes")
-    settings = Settings(found.node_id, found.root)
+    settings = Settings(found.node_id, found.root, found.server, found.share)
     return trio.run(_serve, found.driver, settings, Path(found.endpoint.removeprefix(SCHEME)))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edgek csi", description="Serve a storage driver by the Container Storage Interface.")
     serving = parser.add_subparsers(dest="action", required=True).add_parser("serve", help="serve a driver until told to stop")
-    serving.add_argument("--driver", required=True, choices=("hostpath",))
+    serving.add_argument("--driver", required=True, choices=("hostpath", "nfs"))
     serving.add_argument("--endpoint", required=True, metavar="unix:///PATH", help="the socket to listen on")
     serving.add_argument("--node-id", default=socket.gethostname(), metavar="NAME", help="what this node is called (default: the host name)")
     serving.add_argument("--root", type=Path, metavar="DIR", help="hostpath: the folder below which volumes lie")
+    serving.add_argument("--server", default="", metavar="HOST", help="nfs: the server, where a StorageClass names none")
+    serving.add_argument("--share", default="", metavar="PATH", help="nfs: the path it exports")
     return parser
 
 

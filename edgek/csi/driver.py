@@ -63,10 +63,12 @@ class OutOfRange(Refused):
 
 @attrs.frozen
 class Settings:
-    """What the operator says of the drivers."""
+    """What the operator says of the drivers. ``server`` and ``share``: the export where a StorageClass names none."""
 
     node_id: str
     root: Path | None = None
+    server: str = ""
+    share: str = ""
 
 
 @attrs.frozen

@@ -20,7 +20,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -66,12 +66,25 @@ def id_of(name: str) -> str:
 
 
 class Folders:
-    """``confine(folder, record)`` is called on a new volume's folder before anything is in it, and may limit it."""
+    """``confine(folder, record)`` is called on a new volume's folder before anything is in it, and may limit it.
 
-    def __init__(self, base: Path, confine: Callable[[Path, Record], None] = lambda folder, record: None) -> None:
+    ``guard()`` is held for a moment where several volumes may share a folder: while one is found to be free, taken into use, or taken out of it.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        confine: Callable[[Path, Record], None] = lambda folder, record: None,
+        guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self.base = base
         self._hidden = base / HIDDEN
         self._confine = confine
+        self._guard = guard
+
+    def free_bytes(self) -> int:
+        seen = os.statvfs(self.base)
+        return seen.f_bavail * seen.f_frsize
 
     # Volumes
 
@@ -92,11 +105,14 @@ class Folders:
         capacity = max(wanted.capacity_bytes, self._source_bytes(wanted))
         if not size.holds(capacity):
             raise OutOfRange(f"the source has {capacity} bytes: a volume of at most {size.limit_bytes} cannot hold it")
-        found = os.path.lexists(self.place(wanted.folder))
-        if found and not adopt:
-            raise Differs(f"{self.base / wanted.folder} is there and belongs to no volume: move it away first")
-        record = attrs.evolve(wanted, capacity_bytes=capacity, ours=not found)
-        self._write(id_, record)
+        with self._guard():
+            found = os.path.lexists(self.place(wanted.folder))
+            if found and not adopt:
+                raise Differs(f"the folder {wanted.folder} is there and belongs to no volume: move it away first")
+            if found and wanted.source is not None:
+                raise Differs(f"the folder {wanted.folder} is there: nothing is copied into what has content of its own")
+            record = attrs.evolve(wanted, capacity_bytes=capacity, ours=not found)
+            self._write(id_, record)
         return record
 
     def _source_bytes(self, wanted: Record) -> int:
@@ -114,7 +130,9 @@ class Folders:
         else:
             part.chmod(record.mode)
         target.parent.mkdir(parents=True, exist_ok=True)
-        part.rename(target)
+        with self._guard():
+            if not os.path.lexists(target):  # else another volume, of the same folder, was quicker
+                part.rename(target)
         _sync(target.parent)
         _remove(part.parent)
 
@@ -131,14 +149,19 @@ class Folders:
         record = self.find(id_)
         _remove(self._hidden / "making" / "volumes" / id_)
         if record is not None:
-            folder = self.place(record.folder)
-            if record.ours and os.path.lexists(folder) and not self._shared(id_, record):
-                if record.on_delete == "delete":
-                    self._out_of_sight(folder, self._deleted(id_))
-                elif record.on_delete == "archive":
-                    folder.rename(self._archive(record))
+            with self._guard():
+                self._take_away(id_, record)
         _remove(self._deleted(id_))
         self._record(id_).unlink(missing_ok=True)
+
+    def _take_away(self, id_: str, record: Record) -> None:
+        folder = self.place(record.folder)
+        if not record.ours or not os.path.lexists(folder) or self._shared(id_, record):
+            return
+        if record.on_delete == "delete":
+            self._out_of_sight(folder, self._deleted(id_))
+        elif record.on_delete == "archive":
+            folder.rename(self._archive(record))
 
     def _out_of_sight(self, folder: Path, going: Path) -> None:
         _remove(going)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from edgek.csi.driver import BadRequest, Capability, Differs, InTheWay
 from edgek.csi.messages import MULTI_NODE_READER_ONLY, SINGLE_NODE_READER_ONLY
-from edgek.host import mount
+from edgek.host import mount, remote_mount
 from edgek.host.mount import Mount
+from edgek.host.remote_mount import Space
 
 HARMLESS = frozenset({"rw", "defaults", "bind"})
 READ_ONLY_MODES = frozenset({SINGLE_NODE_READER_ONLY, MULTI_NODE_READER_ONLY})
@@ -54,6 +55,36 @@ class Direct:
     def unmount(self, target: Path) -> None:
         """Lazily, and without a look at what is mounted: a dead server does not hold it up."""
         self._kernel.unmount(target)
+
+
+class ServerMounts(Mounts, Protocol):
+    """And of a file server. A TimeoutError is an OSError."""
+
+    def mount_nfs(self, server: str, path: str, target: Path, options: Sequence[str]) -> None: ...
+
+    def space(self, path: Path) -> Space: ...
+
+
+class Patient:
+    """In child processes that can be given up: for what is mounted from a server that may not answer."""
+
+    def table(self) -> list[Mount]:
+        return mount.mounts()
+
+    def mount_nfs(self, server: str, path: str, target: Path, options: Sequence[str]) -> None:
+        remote_mount.mount_nfs(server, path, target, options)
+
+    def bind(self, source: Path, target: Path, *, read_only: bool, flags: int) -> None:
+        remote_mount.bind(source, target, flags | (mount.MS_RDONLY if read_only else 0))
+
+    def restrict(self, target: Path, flags: int) -> None:
+        remote_mount.restrict(target, flags)
+
+    def unmount(self, target: Path) -> None:
+        remote_mount.unmount(target)
+
+    def space(self, path: Path) -> Space:
+        return remote_mount.space(path)
 
 
 def exact(path: Path) -> Path:

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 import trio
+
+KILLED_S = 1.0  # for a killed process to end
 
 
 @attrs.frozen
@@ -36,8 +41,30 @@ def run_now(argv: Sequence[str | Path], *, timeout_s: float = 60.0) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
+def run_or_leave(argv: Sequence[str | Path], *, timeout_s: float) -> Finished:
+    """``run_now`` for what may hang in the kernel: past the deadline it is killed with its children, and left behind if even that does not end it."""
+    words = [str(arg) for arg in argv]
+    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        output, errors = child.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(KILLED_S)
+        for pipe in (child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+        raise TimeoutError(f"{words[0]} did not end within {timeout_s:g} s") from None
+    return Finished(child.returncode, output, errors)
+
+
 def start_detached(argv: Sequence[str | Path], log_file: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, so that it outlives us; its output is appended to ``log_file``."""
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("ab") as out:
         return subprocess.Popen([str(arg) for arg in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=env)
+
+
+def start_talking(argv: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+    """Start a child that answers on its standard output what it is asked on its standard input."""
+    return subprocess.Popen([str(arg) for arg in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 
 from edgek.csi import messages as csi
+from edgek.csi.export import Export
 from edgek.csi.hostpath import HostPath
+from edgek.csi.nfs import Nfs
 from edgek.csi.serve import Services
 from edgek.host.rpc import RpcError
+from tests.fakes.reach import Folder
 
 MIB = 1 << 20
 WRITER = {"mount": {}, "access_mode": {"mode": csi.SINGLE_NODE_WRITER}}
 
 DRIVERS: dict[str, Callable[[Path], Services]] = {
     "hostpath": lambda folder: Services(HostPath.name, lambda: HostPath(folder / "root", "n1"), "n1"),
+    "nfs": lambda folder: Services(Nfs.name, lambda: Nfs(Export("files", "/share"), Folder(folder / "root")), "n1"),
 }
 
 

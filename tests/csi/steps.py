@@ -1,4 +1,4 @@
-"""Calls of the hostPath driver that are killed before their n-th step: the child of a test, in a mount namespace of its own.
+"""Calls of a driver that are killed before their n-th step: the child of a test, in a mount namespace of its own.
 
 Reads one JSON request a line, ``{"call": ..., "kill_before": n, ...}``, and answers ``killed``, ``done`` or the error's class. Each call runs in a
 process forked for it; a step is whatever changes the disk or the mounts.
@@ -10,13 +10,17 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgek.csi.driver import Capability, NewVolume, Size, Source, Use
+from edgek.csi.driver import Capability, Driver, NewVolume, Size, Source, Use
+from edgek.csi.export import Export
 from edgek.csi.hostpath import HostPath
 from edgek.csi.messages import SINGLE_NODE_WRITER
 from edgek.csi.mounts import Direct
+from edgek.csi.nfs import Nfs
+from tests.fakes.reach import Bound, Folder
 
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree", "subprocess.Popen"}
 
@@ -36,46 +40,63 @@ class Countdown:
 
 
 class Counted(Direct):
-    def __init__(self, countdown: Countdown) -> None:
-        super().__init__()
-        self._countdown = countdown
+    countdown: Countdown
 
     def bind(self, source: Path, target: Path, *, read_only: bool, flags: int) -> None:
-        self._countdown.step()
+        self.countdown.step()
         super().bind(source, target, read_only=False, flags=0)
         if flags:
-            self._countdown.step()  # between the two system calls of a restricted bind
+            self.countdown.step()  # between the two system calls of a restricted bind
             super().restrict(target, flags)
 
     def restrict(self, target: Path, flags: int) -> None:
-        self._countdown.step()
+        self.countdown.step()
         super().restrict(target, flags)
 
     def unmount(self, target: Path) -> None:
-        self._countdown.step()
+        self.countdown.step()
         super().unmount(target)
 
 
-def perform(driver: HostPath, request: dict[str, Any], base: Path) -> None:
+class CountedBound(Counted, Bound):
+    """Mounts of a server's, counted as they are bound."""
+
+
+def hostpath(base: Path, countdown: Countdown) -> Driver:
+    mounts = Counted()
+    mounts.countdown = countdown
+    return HostPath(base / "root", "n1", mounts)
+
+
+def nfs(base: Path, countdown: Countdown) -> Driver:
+    mounts = CountedBound(base / "root")
+    mounts.countdown = countdown
+    return Nfs(Export("files", "/share"), Folder(base / "root"), mounts)
+
+
+DRIVERS: dict[str, tuple[Callable[[Path, Countdown], Driver], str]] = {"hostpath": (hostpath, "v"), "nfs": (nfs, "files#/share##v")}
+
+
+def perform(driver: Driver, id_: str, request: dict[str, Any], base: Path) -> None:
     capability = Capability(SINGLE_NODE_WRITER)
     staging, target = base / "staging", base / "target"
     match request["call"]:
         case "create":
             driver.create(NewVolume("v", Size(1 << 20), [capability], {}))
         case "clone":
-            driver.create(NewVolume("clone", Size(1 << 20), [capability], {}, Source(volume_id="v")))
+            driver.create(NewVolume("clone", Size(1 << 20), [capability], {}, Source(volume_id=id_)))
         case "snapshot":
-            driver.snapshot("s", "v")
+            driver.snapshot("s", id_)
         case "stage":
-            driver.stage(Use("v", staging, capability))
+            driver.stage(Use(id_, staging, capability))
         case "publish":
-            driver.publish(Use("v", target, capability, read_only=request["read_only"], staging=staging))
+            driver.publish(Use(id_, target, capability, read_only=request["read_only"], staging=staging))
         case "unpublish":
-            driver.unpublish("v", target)
+            driver.unpublish(id_, target)
         case "unstage":
-            driver.unstage("v", staging)
+            driver.unstage(id_, staging)
         case "delete":
-            driver.delete("v")
+            driver.delete(id_)
         case "write":
             (target / "precious").write_text("bytes")
             os.sync()
@@ -83,16 +104,17 @@ def perform(driver: HostPath, request: dict[str, Any], base: Path) -> None:
             raise ValueError(other)
 
 
-def attempt(request: dict[str, Any], base: Path) -> str:
+def attempt(name: str, request: dict[str, Any], base: Path) -> str:
     child = os.fork()
     if child == 0:
         code = 0
         try:
             countdown = Countdown(-1)
-            driver = HostPath(base / "root", "n1", Counted(countdown))
+            make, id_ = DRIVERS[name]
+            driver = make(base, countdown)
             sys.addaudithook(countdown.audit)
             countdown.left = request["kill_before"]
-            perform(driver, request, base)
+            perform(driver, id_, request, base)
         except Exception as exc:
             print(f"{type(exc).__name__}: {exc}", file=sys.stderr, flush=True)
             code = 1
@@ -117,10 +139,10 @@ def sight(base: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    base = Path(sys.argv[1])
+    name, base = sys.argv[1], Path(sys.argv[2])
     for line in sys.stdin:
         request = json.loads(line)
-        answer = sight(base) if request["call"] == "sight" else attempt(request, base)
+        answer = sight(base) if request["call"] == "sight" else attempt(name, request, base)
         print(json.dumps(answer), flush=True)
 
 

@@ -1,8 +1,12 @@
+import os
 import stat
+from contextlib import suppress
 
 import pytest
+import trio
 
 from edgek.host import files
+from edgek.host.worker import Worker
 
 
 def test_a_file_is_replaced_whole_with_the_mode_asked_for(tmp_path):
@@ -20,3 +24,23 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         files.write_atomically(path, 7)  # type: ignore[arg-type]
     assert path.read_text() == "old"
+
+
+async def test_a_lock_lets_one_in_at_a_time_and_goes_with_an_error(tmp_path):
+    inside, most = 0, 0
+
+    def work():
+        nonlocal inside, most
+        for _ in range(50):
+            with suppress(KeyError), files.locked(tmp_path / "deep" / "lock"):
+                inside += 1
+                most = max(most, inside)
+                os.sched_yield()
+                inside -= 1
+                raise KeyError
+
+    worker = Worker(3)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(worker.run, work)
+    assert most == 1
