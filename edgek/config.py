@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from edgek.model import durations
 from edgek.model.errors import UsageError
 
 DEFAULT_DATA_DIR = Path("/var/lib/edgek")
@@ -21,6 +22,7 @@ DEFAULT_CONFIG_FILE = Path("/etc/edgek/config.yaml")
 DEFAULT_KUBECONFIG = Path("/etc/edgek/edgek.yaml")
 DEFAULT_REGISTRIES = Path("/etc/edgek/registries.yaml")
 KUBECONFIG_MODE = 0o600
+LEAST_GRACE_S = 15.0
 
 
 @attrs.frozen
@@ -76,6 +78,19 @@ def _network(value: str) -> str:
     if network.version != 4:
         raise ValueError("only IPv4 networks are served so far, such as 10.42.0.0/16")
     return str(network)
+
+
+def _seconds(value: str) -> int:
+    if not value.isdigit():
+        raise ValueError("seconds are a whole number, such as 300")
+    return int(value)
+
+
+def _grace(value: str) -> float:
+    seconds = durations.parse(value)
+    if seconds < LEAST_GRACE_S:
+        raise ValueError(f"nodes give a sign of life every 10 s: say at least {durations.spell(LEAST_GRACE_S)}")
+    return seconds
 
 
 def _port_range(value: str) -> tuple[int, int]:
@@ -144,6 +159,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("disable-agent", _switch, False, "run no node on this machine"),
     Option("disable-scheduler", _switch, False, "run no scheduler"),
     Option("disable-controller-manager", _switch, False, "run no controllers"),
+    Option("node-monitor-grace-period", _grace, 45.0, "a node that gave no sign of life for so long is lost (45s)"),
+    Option("default-not-ready-toleration-seconds", _seconds, 300, "how long pods stay on a node that is not ready"),
+    Option("default-unreachable-toleration-seconds", _seconds, 300, "how long pods stay on a node that is lost"),
+    Option("register-node", _switch, True, "this node makes its own Node object, again where it was deleted"),
     Option("join", _text, "", "the server whose cluster this agent joins: https://HOST:6443", also="EDGEK_URL"),
     Option("token", _text, "", "the secret by which agents join (made at the server's first start)"),
     Option("token-file", _absolute, None, "a file that holds it"),
@@ -204,6 +223,10 @@ class Config:
     disable_agent: bool
     disable_scheduler: bool
     disable_controller_manager: bool
+    node_monitor_grace_period: float
+    default_not_ready_toleration_seconds: int
+    default_unreachable_toleration_seconds: int
+    register_node: bool
     join: str
     token: str
     token_file: Path | None

@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser, names: Sequence[str] = ()) -> None:
         elif option.many:
             parser.add_argument(flag, action="append", default=[], metavar="VALUE", help=text)
         else:
-            default = f" (default {option.default})" if option.default not in (None, "") else ""
+            default = f" (default {option.default})" if isinstance(option.default, str | int | Path) and option.default != "" else ""
             parser.add_argument(flag, metavar="VALUE", help=text + default)
 
 

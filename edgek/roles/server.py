@@ -91,6 +91,7 @@ class Server:
 
     async def run_api(self, *, task_status: trio.TaskStatus[None]) -> None:
         from edgek.server.api import assembly, bootstrap
+        from edgek.server.api.admission.base import Defaults
         from edgek.server.api.authn import Authenticator, read_token_file
         from edgek.server.api.authz import Authorizer
         from edgek.server.api.tokens import ServiceAccountTokens
@@ -121,6 +122,7 @@ class Server:
             node_ports=range(first, last + 1),
             nodes=self.doors,
             notices=unserved.no_notices if config.disable_controller_manager else unserved.notices,
+            defaults=Defaults(config.default_not_ready_toleration_seconds, config.default_unreachable_toleration_seconds),
         )
         await bootstrap.ensure_defaults(self.client(bootstrap.USER, "edgek-apiserver"), self._defaults(), agents=True)
         self._context = tls.server_context(self.keys.serving_file, self.keys.client_authorities.decode())
@@ -155,7 +157,12 @@ class Server:
         shared = self.client(CONTROLLERS_USER, "kube-controller-manager")
         informers, recorder = Informers(shared), Recorder(shared, "controllermanager")
         settings = reconcile.Settings(
-            root_ca=self.keys.server_ca.certificate.decode(), pod_cidr=self.config.cluster_cidr, local_path=str(self.config.storage_dir)
+            root_ca=self.keys.server_ca.certificate.decode(),
+            pod_cidr=self.config.cluster_cidr,
+            node_grace_s=self.config.node_monitor_grace_period,
+            not_ready_s=self.config.default_not_ready_toleration_seconds,
+            unreachable_s=self.config.default_unreachable_toleration_seconds,
+            local_path=str(self.config.storage_dir),
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)

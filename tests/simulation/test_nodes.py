@@ -15,7 +15,7 @@ from tests.simulation.test_rollouts import ready_addresses
 from tests.simulation.wire import no_delay
 from tests.simulation.workloads import budget, daemon_set, deployment, pod, service, template
 
-LOST_S = 50.0  # until a silent node is called lost
+LOST_S = 45.0  # until a silent node is called lost
 TOLERATED_S = 300.0  # that pods stay on a lost node, by default
 
 
@@ -32,7 +32,7 @@ async def test_a_lost_node_has_its_pods_replaced_within_the_time_they_tolerate(t
         died = trio.current_time()
         await cluster.nodes["node-2"].lose_power()
         took_s = await cluster.until(lambda: not objects.condition_is(cluster.get(kinds.NODE, "node-2"), "Ready", "True"))
-        assert LOST_S - 10 <= took_s <= LOST_S + 5
+        assert LOST_S - 10 <= took_s <= LOST_S
         await trio.sleep(5)
         assert len(ready_addresses(cluster)) == 4, "its pods must leave the Service at once"
         await cluster.until(lambda: len(cluster.ready_pods()) == 6)
@@ -225,7 +225,7 @@ async def test_a_pod_that_tolerates_a_lost_node_for_a_time_of_its_own_leaves_aft
         await cluster.settle()
         cluster.nodes["node-1"].wire.cut()
         took_s = await cluster.until(lambda: any(objects.is_deleting(each) for each in cluster.pods(node="node-1")))
-        assert LOST_S <= took_s <= LOST_S + 20
+        assert LOST_S - 10 <= took_s <= LOST_S + 15
         await cluster.until(lambda: len(cluster.ready_pods()) == 2, within_s=20)
 
 

@@ -11,6 +11,7 @@ import trio
 from edgek.client.node import NodeDirectory
 from edgek.model import kinds
 from edgek.server.api import admission, http
+from edgek.server.api.admission.base import Defaults
 from edgek.server.api.app import Api
 from edgek.server.api.authn import Authenticator
 from edgek.server.api.authz import Authorizer
@@ -47,9 +48,10 @@ def assemble(
     nodes: NodeDirectory | None = None,
     ready: Mapping[str, Check] | None = None,
     notices: Notices = no_notices,
+    defaults: Defaults | None = None,
 ) -> Api:
     """``nodes`` are asked for what needs a node (logs, exec, port-forward, proxy); ``ready`` are checks beyond being alive; ``notices``
-    say what a cluster will not do with an object (``resources.unserved``).
+    say what a cluster will not do with an object (``resources.unserved``); ``defaults`` are what admission fills in.
     """
     registry = Registry()
     store = Objects(backend, registry)
@@ -59,7 +61,7 @@ def assemble(
         authenticator=authenticator,
         authorizer=authorizer,
         tokens=tokens,
-        admission=admission.steps(authorizer),
+        admission=admission.steps(authorizer, defaults),
         allocators=Allocators.of(service_cidr, node_ports, store.find(kinds.SERVICE)),
         pages=pages,
         registry=registry,

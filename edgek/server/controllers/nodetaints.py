@@ -6,9 +6,8 @@ from typing import Any
 
 from edgek.model import objects
 from edgek.model.objects import Object
+from edgek.model.when_away import NOT_READY, UNREACHABLE
 
-NOT_READY = "node.kubernetes.io/not-ready"
-UNREACHABLE = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 PRESSURES = {

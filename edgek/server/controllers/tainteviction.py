@@ -1,4 +1,9 @@
-"""Pods that do not tolerate a NoExecute taint of their node are deleted, those that do for a time after that time."""
+"""Pods that do not tolerate a NoExecute taint of their node are deleted, those that do for a time after that time.
+
+What ``edgek.io/when-away`` says counts before what a pod tolerates, where its node is lost. A pod that its node stops by itself is only replaced
+when it is certain that the node has: the time runs by a clock that nobody sets, from when this process saw the taint, and the last step is refused
+by the API if the node has been heard of in between (``agent/kubelet/away.py`` is the other half of this).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,23 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import attrs
+import trio
 
 from edgek.client.reconcile import Cluster, Watch
 from edgek.host import wallclock
-from edgek.model import kinds
+from edgek.model import errors, kinds, objects
 from edgek.model.objects import Object
+from edgek.model.when_away import NOT_READY, UNREACHABLE
 from edgek.server.controllers import nodetaints, poddeletion, views
 from edgek.server.controllers.views import PodView
+
+
+@attrs.frozen
+class _Seen:
+    """When a taint was first seen."""
+
+    wall: float = attrs.field(factory=wallclock.now)
+    steady: float = attrs.field(factory=trio.current_time)
 
 
 @attrs.frozen
@@ -37,7 +52,7 @@ class TaintEvictionController:
         self._events = cluster.recorder.named("taint-eviction-controller")
         self._nodes = cluster.informers.of(kinds.NODE, taints)
         self._pods = cluster.informers.of(kinds.POD, views.pod)
-        self._since: dict[tuple[str, str, str], float] = {}  # node, key, value of a taint without a time -> when it was first seen
+        self._seen: dict[tuple[str, NoExecute], _Seen] = {}  # by node and taint
         self._doomed: set[str] = set()  # uids of pods whose time runs
 
     def watches(self) -> Sequence[Watch]:
@@ -48,29 +63,38 @@ class TaintEvictionController:
         pod = self._pods.get(key)
         if pod is None or pod.deleting:
             return None
-        deadline = self._deadline(pod)
-        if deadline is None:
+        left_s = self._left_s(pod)
+        if left_s is None:
             if pod.uid in self._doomed:
                 self._doomed.discard(pod.uid)
                 self._events.normal(kinds.POD, pod.reference(), "TaintManagerEviction", f"Cancelling deletion of Pod {pod.key}")
             return None
-        wait_s = deadline - wallclock.now()
-        if wait_s > 0:
+        if left_s > 0:
             self._doomed.add(pod.uid)
-            return wait_s
+            return left_s
+        revision = await self._still_lost(pod) if pod.when_away is not None and pod.when_away.action == "stop" else ""
         self._doomed.discard(pod.uid)
         self._events.normal(kinds.POD, pod.reference(), "TaintManagerEviction", f"Marking for deletion Pod {pod.key}")
-        await poddeletion.delete(
-            self._cluster, self._pods, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", grace_s=None
-        )
+        message = "Taint manager: deleting due to NoExecute taint"
+        await poddeletion.delete(self._cluster, self._pods, pod, "DeletionByTaintManager", message, grace_s=None, revision=revision)
         return None
 
+    async def _still_lost(self, pod: PodView) -> str:
+        """The pod's revision, at which its node was as our cache has it: a node that is back writes to the pod before it starts it again.
+
+        Raises Conflict when the node's taints are others by now.
+        """
+        found = await self._cluster.client.get(kinds.POD, pod.name, pod.namespace)
+        if taints(await self._cluster.client.get(kinds.NODE, pod.node)) != self._nodes.get(pod.node):
+            raise errors.Conflict(f"the taints of node {pod.node!r} have just changed")
+        return objects.revision(found)
+
     def _keys_of_node(self, name: str, old: tuple[NoExecute, ...] | None, new: tuple[NoExecute, ...] | None) -> Iterable[str]:
-        current = {(name, each.key, each.value) for each in new or ()}
-        for gone in [mark for mark in self._since if mark[0] == name and mark not in current]:
-            del self._since[gone]
-        for mark in current:
-            self._since.setdefault(mark, wallclock.now())
+        current = {(name, each) for each in new or ()}
+        for gone in [mark for mark in self._seen if mark[0] == name and mark not in current]:
+            del self._seen[gone]
+        for mark in current - self._seen.keys():
+            self._seen[mark] = _Seen()
         return [pod.key for pod in self._pods.by_index("node", name)]
 
     def _keys_of_pod(self, key: str, old: PodView | None, new: PodView | None) -> Iterable[str]:
@@ -79,16 +103,31 @@ class TaintEvictionController:
         elif self._nodes.get(new.node):
             yield key
 
-    def _deadline(self, pod: PodView) -> float | None:
-        """When the pod must go, in seconds since the epoch; None for never."""
-        deadlines: list[float] = []
+    def _left_s(self, pod: PodView) -> float | None:
+        """Seconds until the pod must go, none or less for at once; None for never."""
+        left = []
         for taint in self._nodes.get(pod.node) or ():
-            tolerated = [each.seconds for each in pod.tolerations if each.covers(taint.key, taint.value)]
-            if not tolerated:
+            seen = self._seen.get((pod.node, taint)) or _Seen()
+            limit = self._limit_s(pod, taint)
+            if limit is None:
+                continue
+            if pod.when_away is not None and pod.when_away.action == "stop" and taint.key == UNREACHABLE:
+                left.append(seen.steady + limit - trio.current_time())
+            elif limit <= 0:
                 return 0.0
-            limits = [seconds for seconds in tolerated if seconds is not None]
-            if limits:
-                began = taint.added or self._since.get((pod.node, taint.key, taint.value), wallclock.now())
+            else:
                 # What was stamped by a clock that is ahead of ours counts from now.
-                deadlines.append(min(max(began, pod.created), wallclock.now()) + max(0.0, min(limits)))
-        return min(deadlines, default=None)
+                now = wallclock.now()
+                left.append(min(max(taint.added or seen.wall, pod.created), now) + limit - now)
+        return min(left, default=None)
+
+    def _limit_s(self, pod: PodView, taint: NoExecute) -> float | None:
+        """How long the pod may stay with this taint; None for ever."""
+        settings, said = self._cluster.settings, pod.when_away
+        if said is not None and taint.key in (NOT_READY, UNREACHABLE) and (said.action, said.seconds) != ("replace", None):
+            return said.tolerated_s(taint.key, pod.grace_s, settings.not_ready_s if taint.key == NOT_READY else settings.unreachable_s)
+        tolerated = [each.seconds for each in pod.tolerations if each.covers(taint.key, taint.value)]
+        if not tolerated:
+            return 0.0
+        limits = [max(0.0, seconds) for seconds in tolerated if seconds is not None]
+        return min(limits, default=None)

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import attrs
 
 from edgek.host import wallclock
-from edgek.model import objects
+from edgek.model import objects, when_away
 from edgek.model.objects import Object
+from edgek.model.when_away import WhenAway
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
@@ -119,6 +120,8 @@ class PodView:
     exit_codes: tuple[tuple[str, int], ...]  # of containers that ended, by container
     conditions: tuple[tuple[str, str], ...]
     tolerations: tuple[Toleration, ...]
+    grace_s: float
+    when_away: WhenAway | None
 
     @property
     def key(self) -> str:
@@ -192,6 +195,8 @@ def pod(obj: Object) -> PodView:
         exit_codes=tuple((name, how.get("exitCode", 0)) for name, how in ended if how),
         conditions=_shared(tuple((type_, each.get("status", "")) for type_, each in conditions.items())),
         tolerations=_tolerations(spec),
+        grace_s=float(30 if (grace := spec.get("terminationGracePeriodSeconds")) is None else max(0, grace)),
+        when_away=when_away.of(objects.annotations(obj)),
     )
 
 

@@ -50,7 +50,7 @@ async def test_a_silent_node_becomes_unknown_and_tainted_and_recovers(autojump_c
         await add_node(cluster, "loud")
         await add_node(cluster, "silent")
         nursery.start_soon(keep_alive, cluster, "loud")
-        await cluster.settle(45)
+        await cluster.settle(40)
         assert taints(cluster, "silent") == set()
         await cluster.settle(10)
         node = cluster.get(kinds.NODE, "silent")

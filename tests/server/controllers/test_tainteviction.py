@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from edgek.model import kinds, objects
+from edgek.host import wallclock
+from edgek.model import errors, kinds, objects
+from edgek.model.kinds import Kind
+from edgek.model.objects import Object
+from edgek.model.when_away import ANNOTATION, MARGIN_S
 from edgek.server.controllers.tainteviction import TaintEvictionController
 from tests.fakes.scene import Scene, pod_template, scene
 
@@ -68,4 +72,98 @@ async def test_a_pod_that_comes_late_gets_its_time_too(autojump_clock: Any) -> N
         await cluster.settle(50)
         assert names(cluster) == {"late"}
         await cluster.settle(20)
+        assert names(cluster) == set()
+
+
+def lost(*keys: str) -> dict[str, Any]:
+    return {"spec": {"taints": [{"key": f"node.kubernetes.io/{key}", "effect": "NoExecute", "timeAdded": wallclock.now_rfc3339()} for key in keys]}}
+
+
+async def said_pod(cluster: Scene, said: str, **spec: Any) -> None:
+    template = pod_template(terminationGracePeriodSeconds=5, **spec)
+    await cluster.create(kinds.POD, {**template, "metadata": {"name": "it", "annotations": {ANNOTATION: said}}})
+
+
+@pytest.mark.parametrize(
+    ("said", "taint", "stays_s"),
+    [
+        ("replace=60s", "unreachable", 60),
+        ("replace=60s", "not-ready", 60),
+        ("replace=0s", "unreachable", 0),
+        ("replace", "unreachable", 300),
+        ("keep", "unreachable", None),
+        ("keep", "not-ready", None),
+        ("stop=1m", "unreachable", 60 + 5 + MARGIN_S),
+        ("stop=1m", "not-ready", None),
+    ],
+)
+async def test_a_pod_says_itself_how_long_it_stays_on_a_lost_node(autojump_clock: Any, said: str, taint: str, stays_s: float | None) -> None:
+    async with scene(TaintEvictionController) as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
+        await said_pod(cluster, said)
+        await cluster.settle()
+        await cluster.change(kinds.NODE, "node-1", lost(taint))
+        if stays_s:
+            await cluster.settle(stays_s - 2)
+            assert names(cluster) == {"it"}
+        await cluster.settle(3 if stays_s is not None else 100_000)
+        assert names(cluster) == ({"it"} if stays_s is None else set())
+
+
+async def test_what_a_pod_says_of_lost_nodes_keeps_it_on_no_node_that_drives_it_out_for_another_reason(autojump_clock: Any) -> None:
+    async with scene(TaintEvictionController) as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
+        await said_pod(cluster, "keep")
+        await cluster.settle()
+        await cluster.change(kinds.NODE, "node-1", TAINT)
+        await cluster.settle(5)
+        assert names(cluster) == set()
+
+
+async def test_a_pod_may_change_its_mind_while_its_node_is_lost(autojump_clock: Any) -> None:
+    async with scene(TaintEvictionController) as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
+        await said_pod(cluster, "keep")
+        await cluster.settle()
+        await cluster.change(kinds.NODE, "node-1", lost("unreachable"))
+        await cluster.settle(1000)
+        await cluster.change(kinds.POD, "it", {"metadata": {"annotations": {ANNOTATION: "replace=10m"}}})
+        await cluster.settle(5)
+        assert names(cluster) == set()
+
+
+async def test_a_clock_that_jumps_does_not_replace_a_pod_that_its_node_has_not_stopped_yet(autojump_clock: Any) -> None:
+    async with scene(TaintEvictionController) as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
+        await said_pod(cluster, "stop=10m")
+        await cluster.settle()
+        await cluster.change(kinds.NODE, "node-1", lost("unreachable"))
+        await cluster.settle(60)
+        former = wallclock.use(lambda: 2_000_000_000.0)
+        await cluster.change(kinds.POD, "it", {"metadata": {"labels": {"look": "again"}}})
+        await cluster.settle(500)
+        assert names(cluster) == {"it"}
+        wallclock.use(former)
+
+
+async def test_a_pod_to_which_its_node_writes_meanwhile_is_looked_at_once_more(autojump_clock: Any) -> None:
+    """A node that is back writes to the pod before it starts it again: at that very moment one of the two must lose."""
+    refused: list[Object] = []
+
+    def node_is_faster(verb: str, kind: Kind, body: Object) -> None:
+        if kind is kinds.POD and "DisruptionTarget" in str(body) and not refused:
+            assert body["metadata"]["resourceVersion"]
+            refused.append(body)
+            raise errors.Conflict("the node wrote it first")
+
+    async with scene(TaintEvictionController) as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
+        await said_pod(cluster, "stop=1m")
+        await cluster.settle()
+        cluster.api.before_write = node_is_faster
+        await cluster.change(kinds.NODE, "node-1", lost("unreachable"))
+        await cluster.settle(94.999)
+        assert names(cluster) == {"it"}
+        await cluster.settle(5)
+        assert refused
         assert names(cluster) == set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgek.server.api.admission.base import AdmissionStep, Step
+from edgek.server.api.admission.base import AdmissionStep, Defaults, Step
 from edgek.server.api.admission.certificates import CertificateRequests, CertificateSubjectRestriction
 from edgek.server.api.admission.create_permission import CreatePermission
 from edgek.server.api.admission.ingress_class import DefaultIngressClass
@@ -39,6 +39,6 @@ ADMISSION: tuple[type[Step], ...] = (
 )
 
 
-def steps(authorizer: Authorizer) -> tuple[AdmissionStep, ...]:
+def steps(authorizer: Authorizer, defaults: Defaults | None = None) -> tuple[AdmissionStep, ...]:
     """The table, ready to be used by a server that decides with ``authorizer``."""
-    return tuple(make(authorizer) for make in ADMISSION)
+    return tuple(make(authorizer, defaults) for make in ADMISSION)

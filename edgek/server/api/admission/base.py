@@ -20,6 +20,14 @@ from edgek.server.api.identity import User
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 
 
+@attrs.frozen
+class Defaults:
+    """What the operator chose, as far as admission fills it in."""
+
+    not_ready_s: int = 300  # that a pod stays on a node which says that it is not ready
+    unreachable_s: int = 300  # and on one that says nothing any more
+
+
 @attrs.define
 class Review:
     """One write under review. ``obj`` may be changed in place (None for DELETE); ``old`` may not (None for CREATE).
@@ -63,8 +71,9 @@ class Step:
     operations: tuple[Operation, ...] = ("CREATE",)
     subresources: tuple[str, ...] = ("",)
 
-    def __init__(self, authorizer: Authorizer) -> None:
+    def __init__(self, authorizer: Authorizer, defaults: Defaults | None = None) -> None:
         self.authorizer = authorizer
+        self.defaults = defaults or Defaults()
 
     def handles(self, review: Review) -> bool:
         return review.operation in self.operations and review.kind in self.about and review.subresource in self.subresources

@@ -1,14 +1,16 @@
-"""DefaultTolerationSeconds: a pod stays five minutes on a lost node unless it says otherwise. TaintNodesByCondition: nodes begin as not ready."""
+"""DefaultTolerationSeconds: how long a pod stays on a lost node unless it says otherwise (``model.when_away``, or tolerations of its own).
+
+TaintNodesByCondition: nodes begin as not ready.
+"""
 
 from __future__ import annotations
 
-from edgek.model import kinds
+from edgek.model import kinds, objects, when_away
 from edgek.model.objects import Object
+from edgek.model.when_away import NOT_READY, UNREACHABLE, WhenAway
 from edgek.server.api.admission.base import Review, Step
 
-NOT_READY = "node.kubernetes.io/not-ready"
-UNREACHABLE = "node.kubernetes.io/unreachable"
-DEFAULT_S = 300
+DEFAULT_GRACE_S = 30
 
 
 class DefaultTolerationSeconds(Step):
@@ -20,8 +22,11 @@ class DefaultTolerationSeconds(Step):
         assert review.obj is not None
         spec = review.obj.setdefault("spec", {})
         tolerations = spec.get("tolerations") or []
-        missing = [key for key in (NOT_READY, UNREACHABLE) if not any(_tolerates(each, key) for each in tolerations)]
-        added = [{"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": DEFAULT_S} for key in missing]
+        said = when_away.of(objects.annotations(review.obj)) or WhenAway("replace")
+        added = []
+        for key, otherwise in ((NOT_READY, self.defaults.not_ready_s), (UNREACHABLE, self.defaults.unreachable_s)):
+            if not any(_tolerates(each, key) for each in tolerations):
+                added.append(_toleration(key, said.tolerated_s(key, _grace_s(spec), otherwise)))
         if added:
             spec["tolerations"] = [*tolerations, *added]
 
@@ -36,6 +41,16 @@ class TaintNodesByCondition(Step):
         taints = spec.get("taints") or []
         if not any(taint.get("key") == NOT_READY and taint.get("effect") == "NoSchedule" for taint in taints):
             spec["taints"] = [*taints, {"key": NOT_READY, "effect": "NoSchedule"}]
+
+
+def _toleration(key: str, seconds: float | None) -> Object:
+    time = {} if seconds is None else {"tolerationSeconds": int(seconds)}
+    return {"key": key, "operator": "Exists", "effect": "NoExecute", **time}
+
+
+def _grace_s(spec: Object) -> float:
+    asked = spec.get("terminationGracePeriodSeconds")
+    return DEFAULT_GRACE_S if asked is None else max(0.0, float(asked))
 
 
 def _tolerates(toleration: Object, key: str) -> bool:

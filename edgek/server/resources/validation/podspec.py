@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgek.model import when_away
 from edgek.server.resources.metadata import check_annotations, check_labels
 from edgek.server.resources.validation import names
 from edgek.server.resources.validation.affinity import check_affinity, check_spreading, check_tolerations
@@ -28,6 +29,7 @@ def check_pod_template(errors: Errors, at: Path, template: Mapping[str, Any]) ->
     meta, spec = template.get("metadata") or {}, template.get("spec") or {}
     check_labels(errors, at / "labels", meta.get("labels"))
     check_annotations(errors, at / "annotations", meta.get("annotations"))
+    _check_when_away(errors, at / "annotations", meta.get("annotations") or {})
     check_pod_spec(errors, at / "spec", spec)
     if spec.get("ephemeralContainers"):
         errors.forbidden(at / "spec" / "ephemeralContainers", "ephemeral containers not allowed in pod template")
@@ -36,6 +38,16 @@ def check_pod_template(errors: Errors, at: Path, template: Mapping[str, Any]) ->
 def check_pod_annotations(errors: Errors, at: Path, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> None:
     if MIRROR in annotations and not spec.get("nodeName"):
         errors.invalid(at[MIRROR], annotations[MIRROR], "must set spec.nodeName if mirror pod annotation is set")
+    _check_when_away(errors, at, annotations)
+
+
+def _check_when_away(errors: Errors, at: Path, annotations: Mapping[str, str]) -> None:
+    if when_away.ANNOTATION not in annotations:
+        return
+    try:
+        when_away.parse(str(annotations[when_away.ANNOTATION]))
+    except ValueError as error:
+        errors.invalid(at[when_away.ANNOTATION], annotations[when_away.ANNOTATION], str(error))
 
 
 def check_pod_spec(errors: Errors, at: Path, spec: Mapping[str, Any]) -> None:
