@@ -57,6 +57,7 @@ class Informer(Generic[V]):
         self._awaited: list[tuple[int, int, trio.Event]] = []  # heap of revisions that somebody waits for
         self._waits = itertools.count()
         self.synced = trio.Event()
+        self.answered = False  # by the API: until then the cache is empty, or what it was seeded with
         self.revision = ""
 
     @property
@@ -102,14 +103,23 @@ class Informer(Generic[V]):
         heapq.heappush(self._awaited, (wanted, next(self._waits), event))
         await event.wait()
 
+    def seed(self, items: Mapping[str, V]) -> None:
+        """Go by these until the API answers: what it said at another time. Once it has answered they are not looked at."""
+        if self.synced.is_set():
+            return
+        for key, view in items.items():
+            self._set(key, view)
+        self.synced.set()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the cache current for ever; started once the first list is in."""
         wait_s = RETRY_FIRST_S
         while True:
             try:
                 await self._list()
-                if not self.synced.is_set():
-                    self.synced.set()
+                self.synced.set()
+                if not self.answered:
+                    self.answered = True
                     task_status.started()
                 wait_s = RETRY_FIRST_S
                 await self._follow()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from edgek.model import objects
@@ -21,7 +23,8 @@ class ServicePort:
 
 @attrs.frozen
 class Service:
-    """``cluster_ip`` is empty for ExternalName; ``headless`` says that it is ``None``."""
+    """``cluster_ip`` is empty for ExternalName; ``headless`` says that it is ``None``. ``external_name`` is empty for all
+    other types, which may carry one along."""
 
     namespace: str
     name: str
@@ -81,7 +84,7 @@ def service(obj: Object) -> Service:
         type=spec.get("type") or "ClusterIP",
         cluster_ip="" if address == NONE else address,
         headless=address == NONE,
-        external_name=spec.get("externalName") or "",
+        external_name=spec.get("externalName") or "" if spec.get("type") == "ExternalName" else "",
         external_ips=tuple(spec.get("externalIPs") or ()),
         balancer_ips=tuple(entry["ip"] for entry in ingress if entry.get("ip")),
         ports=tuple(
@@ -106,6 +109,18 @@ def slice_(obj: Object) -> Slice | None:
         ports=tuple((p.get("name") or "", p.get("protocol") or "TCP", int(p.get("port") or 0)) for p in obj.get("ports") or ()),
         endpoints=tuple(_endpoint(e) for e in obj.get("endpoints") or () if e.get("addresses")),
     )
+
+
+def decode_service(found: dict[str, Any]) -> Service:
+    """Of ``attrs.asdict`` and JSON. Raises KeyError, TypeError."""
+    listed = {name: tuple(found[name]) for name in ("external_ips", "balancer_ips")}
+    return Service(**{**found, **listed, "ports": tuple(ServicePort(**port) for port in found["ports"])})
+
+
+def decode_slice(found: dict[str, Any]) -> Slice:
+    """Of ``attrs.asdict`` and JSON. Raises KeyError, TypeError, ValueError."""
+    ports = tuple((str(name), str(protocol), int(port)) for name, protocol, port in found["ports"])
+    return Slice(**{**found, "ports": ports, "endpoints": tuple(Endpoint(**each) for each in found["endpoints"])})
 
 
 def by_service(view: Slice) -> tuple[str, ...]:

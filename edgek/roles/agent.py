@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from edgek import __version__
+from edgek.agent.heard import Heard
 from edgek.agent.kubelet import assemble
 from edgek.agent.kubelet.assemble import NodeParts
 from edgek.agent.kubelet.settings import KubeletSettings
@@ -43,16 +44,32 @@ class Agent:
     runtime: CriRuntime
     parts: NodeParts | None = None
 
-    def __init__(self, config: Config, node_ip: str, client: Callable[[str], Client], open_door: Callable[[str, NodeDoor], None]) -> None:
-        """``client`` makes a client that acts as this node, under the name of an agent; ``open_door`` takes what the API may ask of the node."""
+    def __init__(
+        self,
+        config: Config,
+        node_ip: str,
+        client: Callable[[str], Client],
+        open_door: Callable[[str, NodeDoor], None],
+        *,
+        may_be_alone: bool = False,
+    ) -> None:
+        """``client`` makes a client that acts as this node, under the name of an agent; ``open_door`` takes what the API may ask of the node.
+
+        ``may_be_alone``: its server is elsewhere, so it keeps what it may need when that does not answer.
+        """
         self.config = config
         self.node_ips = [node_ip]  # follows the machine's address while we run: who shows it holds this list
         self._make_client = client
         self._open_door = open_door
+        self._may_be_alone = may_be_alone
+        self._informers = Informers(client("kube-proxy"))
+        self._offered = self._informers.of(kinds.SERVICE, services.service)  # one cache for kubelet, proxy and DNS
+        self._slices = self._informers.of(kinds.ENDPOINT_SLICE, services.slice_)
 
     def services(self) -> Iterator[Service]:
         yield Service("pod network", self.run_network)
         yield Service("container runtime", self.run_runtime)
+        yield Service("what the cluster offers", self.run_knowledge)
         yield Service("kubelet", self.run_kubelet)
         yield Service("service proxy and DNS", self.run_traffic)
         yield Service("local storage", self.run_local_storage)
@@ -73,12 +90,23 @@ class Agent:
                 raise UsageError(str(group.exceptions[0])) from None
             task_status.started()
 
+    async def run_knowledge(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Services and endpoints: as the API says, or as they were when it was last heard of."""
+        folder = self.config.agent_dir / "copies"
+        async with trio.open_nursery() as nursery:
+            if self._may_be_alone:
+                await nursery.start(Heard(self._offered, folder / "services.json", services.decode_service).run)
+                await nursery.start(Heard(self._slices, folder / "endpointslices.json", services.decode_slice).run)
+            nursery.start_soon(self._informers.run)
+            task_status.started()
+
     async def run_kubelet(self, *, task_status: trio.TaskStatus[None]) -> None:
         from edgek.host import service
 
         client = self._make_client("kubelet")
         recorder = Recorder(client, "kubelet", self.config.node_name)
-        parts = self.parts = assemble.assemble(self._settings(), client, self.runtime, recorder)
+        parts = self.parts = assemble.assemble(self._settings(), client, self.runtime, recorder, offered=self._offered)
+        parts.kubelet.expect = self._expect
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)
             await nursery.start(service.run, list(parts.services))
@@ -86,26 +114,21 @@ class Agent:
             task_status.started()
 
     async def run_traffic(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """The proxy and DNS share one cache of Services and endpoints."""
         from edgek import dns
         from edgek.agent.proxy.loop import Proxy, Settings
 
         config = self.config
-        informers = Informers(self._make_client("kube-proxy"))
-        known = informers.of(kinds.SERVICE, services.service)
-        slices = informers.of(kinds.ENDPOINT_SLICE, services.slice_)
         own = frozenset({config.cluster_dns})
-        proxy = Proxy(Settings(config.node_name, config.cluster_cidr, own), known, slices, self.network.mappings)
+        proxy = Proxy(Settings(config.node_name, config.cluster_cidr, own), self._offered, self._slices, self.network.mappings)
         names = dns.build(
             config.cluster_dns,
             config.cluster_domain,
             [config.cluster_cidr, config.service_cidr],
-            known,
-            slices,
+            self._offered,
+            self._slices,
             resolv_conf=_resolv_conf(),
         )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(informers.run)
             await nursery.start(proxy.run)
             try:
                 await nursery.start(names.run)
@@ -151,6 +174,9 @@ class Agent:
             wish=Wish(address, config.flannel_iface, avoid=(pods, services)),
             own=(ipaddress.IPv4Address(config.cluster_dns),),
         )
+
+    def _expect(self, addresses: Mapping[str, str]) -> None:
+        self.network.expect({uid: ipaddress.IPv4Address(address) for uid, address in addresses.items()})
 
     def _address_changed(self, address: ipaddress.IPv4Address) -> None:
         """Node and pods show it; nothing of them is restarted."""

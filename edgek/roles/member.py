@@ -36,7 +36,7 @@ class Member:
         def client(name: str) -> Client:
             return Client(transport, name)
 
-        agent = Agent(membership.config, node_ip, client, uplink.open_door)
+        agent = Agent(membership.config, node_ip, client, uplink.open_door, may_be_alone=True)
         services = [Service("membership", membership.run), Service("link", uplink.run), *agent.services()]
         try:
             await service.run(services, task_status=task_status)

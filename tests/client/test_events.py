@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
 from edgek.client import events
 from edgek.client.client import Client
 from edgek.client.events import Recorder
+from edgek.client.transport import Disconnected, Request, Response, StreamResponse
+from edgek.host import wallclock
 from edgek.model import errors, kinds
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
@@ -102,3 +105,52 @@ async def test_long_messages_are_cut(autojump_clock: Any) -> None:
         recorder.normal(kinds.POD, POD, "Pulled", "x" * 5000)
         await trio.testing.wait_all_tasks_blocked()
         assert [len(each["message"]) for each in api.all(kinds.EVENT)] == [events.MESSAGE_MOST]
+
+
+async def test_what_is_recorded_while_no_server_answers_arrives_once_with_its_time(autojump_clock: Any) -> None:
+    async with recording() as (api, recorder):
+        line = Line(api)
+        recorder._client = Client(line)
+        recorder.normal(kinds.POD, POD, "Pulled", "Image is there")
+        await trio.testing.wait_all_tasks_blocked()
+        line.cut = "before"
+        began = wallclock.now()
+        for _ in range(4):
+            recorder.normal(kinds.POD, POD, "Pulled", "Image is there")
+            recorder.warning(kinds.POD, POD, "BackOff", "It crashed")
+            await trio.sleep(100)
+        line.cut = "after"  # the server does what it is asked, and its answers are lost
+        await trio.sleep(60)
+        line.cut = ""
+        await trio.sleep(60)
+        found = {each["reason"]: each for each in api.all(kinds.EVENT)}
+        assert len(api.all(kinds.EVENT)) == 2
+        assert (found["Pulled"]["count"], found["BackOff"]["count"]) == (5, 4)
+        assert wallclock.parse(found["BackOff"]["firstTimestamp"]) == pytest.approx(began, abs=2)
+        assert wallclock.parse(found["BackOff"]["lastTimestamp"]) == pytest.approx(began + 300, abs=2)
+
+
+@pytest.fixture(autouse=True)
+def virtual_calendar() -> Iterator[None]:
+    former = wallclock.use(lambda: 1_800_000_000.0 + trio.current_time())
+    yield
+    wallclock.use(former)
+
+
+class Line:
+    """A Transport that may be cut: before a request arrives, or before its answer comes back."""
+
+    def __init__(self, api: RealApi) -> None:
+        self._api = api
+        self.cut = ""
+
+    async def request(self, request: Request) -> Response:
+        if self.cut == "before":
+            raise Disconnected("the line is cut")
+        answer = await self._api.request(request)
+        if self.cut == "after":
+            raise Disconnected("the answer was lost")
+        return answer
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[StreamResponse]:
+        return self._api.stream(request)

@@ -18,6 +18,8 @@ from edgek.agent.node import NodeKeeper
 from edgek.agent.runtime.runtime import Runtime
 from edgek.client.client import Client
 from edgek.client.events import Recorder
+from edgek.client.informer import Informer
+from edgek.client.services import Service as ServiceView
 from edgek.host.mount import Kernel
 from edgek.host.service import Service
 
@@ -35,10 +37,18 @@ class NodeParts:
     services: tuple[Service, ...]
 
 
-def assemble(settings: KubeletSettings, client: Client, runtime: Runtime, recorder: Recorder, drivers: Sequence[BuiltIn] = ()) -> NodeParts:
+def assemble(
+    settings: KubeletSettings,
+    client: Client,
+    runtime: Runtime,
+    recorder: Recorder,
+    drivers: Sequence[BuiltIn] = (),
+    *,
+    offered: Informer[ServiceView] | None = None,
+) -> NodeParts:
     """Touches the machine: makes the kubelet's folder, and lets mounts below it be seen by containers that ask for that. Raises OSError.
 
-    ``drivers`` are the storage drivers that edgek brings.
+    ``drivers`` are the storage drivers that edgek brings; ``offered`` are the cluster's Services, where somebody has an informer of them.
     """
     settings.kubelet_dir.mkdir(parents=True, exist_ok=True)
     (settings.kubelet_dir / "pods").mkdir(exist_ok=True)
@@ -46,7 +56,7 @@ def assemble(settings: KubeletSettings, client: Client, runtime: Runtime, record
     kernel = Kernel()
     kernel.make_shared(settings.kubelet_dir)
     machine = Machine.read(settings.kubelet_dir)
-    kubelet = Kubelet(settings, client, runtime, recorder, machine, mounter=kernel)
+    kubelet = Kubelet(settings, client, runtime, recorder, machine, mounter=kernel, services=offered)
     known = Drivers()
     for each in drivers:
         known.put_built_in(each)

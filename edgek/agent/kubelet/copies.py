@@ -22,6 +22,7 @@ from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 
 MODE = 0o600
+LASTING = ("startTime", "podIP")  # of a pod's status: its deadline counts from the one, others know it by the other
 VOLATILE = ("resourceVersion", "managedFields", "generation")
 
 
@@ -56,8 +57,8 @@ class Copies:
         if lifecycle.ended(pod) or objects.is_deleting(pod):
             self.drop_pod(objects.uid(pod))
             return
-        start = (pod.get("status") or {}).get("startTime")
-        self._keep(self._pod_file(objects.uid(pod)), {**_lasting(pod), "status": {"startTime": start} if start else {}})
+        status = {key: value for key, value in (pod.get("status") or {}).items() if key in LASTING}
+        self._keep(self._pod_file(objects.uid(pod)), {**_lasting(pod), "status": status})
 
     def drop_pod(self, uid: str) -> None:
         self._drop(self._pod_file(uid))

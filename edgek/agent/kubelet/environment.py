@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from edgek.agent.kubelet.resources import amount, number
+from edgek.client.services import Service
 from edgek.model import kinds, objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
@@ -23,31 +24,12 @@ class ConfigError(Exception):
 
 
 @attrs.frozen
-class ServiceView:
-    """What containers are told of a service in their environment."""
-
-    namespace: str
-    name: str
-    cluster_ip: str
-    ports: tuple[tuple[str, str, int], ...]  # name, protocol, port
-
-    @classmethod
-    def of(cls, obj: Object) -> ServiceView | None:
-        spec = obj.get("spec") or {}
-        address = spec.get("clusterIP") or ""
-        if not address or address == "None":
-            return None
-        ports = tuple((p.get("name") or "", p.get("protocol") or "TCP", int(p["port"])) for p in spec.get("ports") or ())
-        return cls(objects.namespace(obj), objects.name(obj), address, ports)
-
-
-@attrs.frozen
 class Surroundings:
     """What a container may ask of its pod and its node."""
 
     host_ips: tuple[str, ...]
     pod_ips: tuple[str, ...]
-    services: tuple[ServiceView, ...] = ()
+    services: tuple[Service, ...] = ()
     allocatable: Mapping[str, str] = attrs.field(factory=dict)
 
 
@@ -177,28 +159,29 @@ def resource_field(pod: Object, container: Object, reference: Object, allocatabl
     return str(-int(-round(value / divisor, 9) // 1))
 
 
-def service_variables(services: Iterable[ServiceView], namespace: str, *, all_of_namespace: bool) -> dict[str, str]:
+def service_variables(services: Iterable[Service], namespace: str, *, all_of_namespace: bool) -> dict[str, str]:
     """Docker-links style variables; ``kubernetes`` is always among them."""
     found: dict[str, str] = {}
     for service in sorted(services, key=lambda s: (s.namespace != "default", s.name)):
         kubernetes = service.namespace == "default" and service.name == "kubernetes"
-        if service.ports and (kubernetes or (all_of_namespace and service.namespace == namespace)):
+        if service.ports and service.cluster_ip and (kubernetes or (all_of_namespace and service.namespace == namespace)):
             found.update(_variables(service))
     return found
 
 
-def _variables(service: ServiceView) -> dict[str, str]:
+def _variables(service: Service) -> dict[str, str]:
     prefix = service.name.upper().replace("-", "_").replace(".", "_")
-    _, protocol, port = service.ports[0]
+    protocol, port = service.ports[0].protocol, service.ports[0].port
     host = f"[{service.cluster_ip}]" if ":" in service.cluster_ip else service.cluster_ip
     found = {f"{prefix}_SERVICE_HOST": service.cluster_ip, f"{prefix}_SERVICE_PORT": str(port)}
-    for name, _, number_ in service.ports:
-        if name:
-            found[f"{prefix}_SERVICE_PORT_{name.upper().replace('-', '_')}"] = str(number_)
+    for each in service.ports:
+        if each.name:
+            found[f"{prefix}_SERVICE_PORT_{each.name.upper().replace('-', '_')}"] = str(each.port)
     found[f"{prefix}_PORT"] = f"{protocol.lower()}://{host}:{port}"
-    for _, protocol, port in service.ports:
-        stem = f"{prefix}_PORT_{port}_{protocol}"
-        found |= {stem: f"{protocol.lower()}://{host}:{port}", f"{stem}_PROTO": protocol.lower(), f"{stem}_PORT": str(port)}
+    for each in service.ports:
+        protocol = each.protocol.lower()
+        stem = f"{prefix}_PORT_{each.port}_{each.protocol}"
+        found |= {stem: f"{protocol}://{host}:{each.port}", f"{stem}_PROTO": protocol, f"{stem}_PORT": str(each.port)}
         found[f"{stem}_ADDR"] = service.cluster_ip
     return found
 

@@ -6,7 +6,7 @@ containers, when a probe changes its mind, and when a time has come that its pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 import trio
@@ -15,7 +15,7 @@ from edgek.agent.kubelet import admission, labels, lifecycle, mirrors
 from edgek.agent.kubelet.cgroups import Cgroups
 from edgek.agent.kubelet.copies import Copies
 from edgek.agent.kubelet.ending import Ender
-from edgek.agent.kubelet.environment import ServiceView, Surroundings
+from edgek.agent.kubelet.environment import Surroundings
 from edgek.agent.kubelet.images import Images
 from edgek.agent.kubelet.lifecycle import Seen, Verdict
 from edgek.agent.kubelet.machine import Machine
@@ -32,6 +32,7 @@ from edgek.agent.runtime.runtime import Runtime, RuntimeGone
 from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informer
+from edgek.client.services import Service, service
 from edgek.host import log
 from edgek.host.mount import Kernel, Mounter
 from edgek.host.worker import InLine, Worker
@@ -63,6 +64,7 @@ class Kubelet:
         mounter: Mounter | None = None,
         cgroups: Cgroups | None = None,
         files: Worker | InLine | None = None,
+        services: Informer[Service] | None = None,  # where somebody else runs one
     ) -> None:
         self.settings = settings
         self.client = client
@@ -71,6 +73,7 @@ class Kubelet:
         self.machine = machine
         self.workers: dict[str, PodWorker] = {}
         self.offer: Callable[[], admission.NodeOffer] = lambda: admission.NodeOffer({}, {}, settings.max_pods)
+        self.expect: Callable[[Mapping[str, str]], None] = lambda addresses: None  # pods, by uid, come back and had these addresses
         self.manifests: Callable[[], Iterable[Object]] = lambda: ()  # static pods that must be known before strangers are removed
         self.observer = Observer(runtime)
         self.prober = Prober(runtime, recorder, self._wake)
@@ -80,7 +83,8 @@ class Kubelet:
         self.volumes = PodVolumes(settings, client, self.references, mounter or Kernel())
         self.publisher = Publisher(client, self.known)
         self.pods = Informer(client, kinds.POD, self._mine, fields=f"spec.nodeName={settings.node_name}")
-        self.services = Informer(client, kinds.SERVICE, ServiceView.of)
+        self._own_services = services is None
+        self.services = services or Informer(client, kinds.SERVICE, service)
         self.statics: dict[str, _Static] = {}  # by uid
         self._nursery: trio.Nursery | None = None
         starter = Starter(settings, runtime, self.images, self.volumes, self.references, recorder, self.surroundings, machine.memory_bytes)
@@ -100,7 +104,8 @@ class Kubelet:
             found = await self._pods_of_runtime()
             for pod in self.manifests():
                 await self.put_static(pod)
-            nursery.start_soon(self.services.run)
+            if self._own_services:
+                nursery.start_soon(self.services.run)
             nursery.start_soon(self.pods.run)
             nursery.start_soon(self._join_api, found)
             nursery.start_soon(self._start_from_copies)
@@ -134,6 +139,7 @@ class Kubelet:
         copies = self.copies.pods()
         log.warning("the server cannot be reached, starting pods from the node's own copies", pods=len(copies))
         self.references.offline = True
+        self.expect({objects.uid(pod): address for pod in copies if (address := (pod.get("status") or {}).get("podIP"))})
         for pod in copies:
             if objects.uid(pod) not in self.workers:
                 self._start(objects.uid(pod), pod, admitted=True)

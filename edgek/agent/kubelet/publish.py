@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import attrs
@@ -16,6 +17,7 @@ from edgek.model import errors, kinds, objects
 from edgek.model.objects import Object
 
 WORKERS = 4
+AWAY_S = 3.0  # about: between attempts of one worker while no server answers
 PASSING_S = 1.0  # a pod that starts within this time is written once, not three times; twenty that start at once take a second
 OWNED = (
     "phase", "conditions", "message", "reason", "hostIP", "hostIPs", "podIP", "podIPs", "startTime", "initContainerStatuses",
@@ -64,7 +66,12 @@ class Publisher:
             uid = await self._queue.get()
             try:
                 await self._tell(uid)
-            except (Disconnected, errors.ApiError) as exc:
+            except Disconnected as exc:
+                log.debug("status not written", pod=uid, error=exc)
+                self._queue.done(uid)
+                self._queue.add(uid)
+                await trio.sleep(AWAY_S * random.uniform(0.5, 1.5))  # however long it was away, the server hears it soon when it is back
+            except errors.ApiError as exc:
                 log.debug("status not written", pod=uid, error=exc)
                 self._queue.retry(uid)
             else:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from edgek.agent.kubelet.environment import ConfigError, Found, ServiceView, Surroundings, environment, expand, expand_all, references
+from edgek.agent.kubelet.environment import ConfigError, Found, Surroundings, environment, expand, expand_all, references
+from edgek.client.services import Service, service
 from edgek.model import kinds
 from edgek.model.objects import Object
 
@@ -87,11 +88,16 @@ def test_references_are_found_before_they_are_read() -> None:
     assert references(container) == {(kinds.SECRET, "s"), (kinds.CONFIG_MAP, "cm")}
 
 
+def offered(namespace: str, name: str, address: str, port_name: str, port: int) -> Service:
+    spec = {"clusterIP": address, "ports": [{"name": port_name, "port": port}]}
+    return service({"metadata": {"namespace": namespace, "name": name}, "spec": spec})
+
+
 def test_services_of_the_namespace_are_told() -> None:
     services = (
-        ServiceView("default", "kubernetes", "10.43.0.1", (("https", "TCP", 443),)),
-        ServiceView("default", "my-db", "10.43.0.9", (("", "TCP", 5432),)),
-        ServiceView("other", "far", "10.43.0.8", (("", "TCP", 1),)),
+        offered("default", "kubernetes", "10.43.0.1", "https", 443),
+        offered("default", "my-db", "10.43.0.9", "", 5432),
+        offered("other", "far", "10.43.0.8", "", 1),
     )
     around = Surroundings((), (), services)
     found = made(around=around)
@@ -104,7 +110,8 @@ def test_services_of_the_namespace_are_told() -> None:
 
 
 def test_a_headless_service_has_no_address_to_tell() -> None:
-    assert ServiceView.of({"metadata": {"name": "a"}, "spec": {"clusterIP": "None"}}) is None
+    found = made(around=Surroundings((), (), (offered("default", "headless", "None", "", 80),)))
+    assert not any(name.startswith("HEADLESS") for name in found)
 
 
 def test_dollars() -> None:

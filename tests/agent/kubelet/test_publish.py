@@ -8,6 +8,7 @@ import trio.testing
 
 from edgek.agent.kubelet.publish import PASSING_S, Publisher
 from edgek.client.client import Client
+from edgek.client.transport import Disconnected
 from edgek.model import errors, kinds
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
@@ -77,3 +78,21 @@ async def test_what_cannot_be_said_is_said_later(autojump_clock: trio.testing.Mo
         made.say(pod, status("Failed"), finish=True)
         await trio.sleep(5)
         assert api.one(kinds.POD, "web") is None
+
+
+def away(verb: str, kind: Kind, obj: Object) -> None:
+    raise Disconnected("nobody answers")
+
+
+async def test_however_long_the_server_was_away_it_hears_the_newest_word_soon_after(autojump_clock: trio.testing.MockClock) -> None:
+    async with publisher() as (api, _, made, pod):
+        api.before_write = away
+        for number in range(3600):
+            made.say(pod, status("Running", message=str(number)))
+            await trio.sleep(1)
+        api.before_write = None
+        await trio.sleep(5)
+        found = api.one(kinds.POD, "web")
+        assert found is not None
+        assert found["status"]["message"] == "3599"
+        assert written(api) == 1
