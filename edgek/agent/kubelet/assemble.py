@@ -57,17 +57,18 @@ def assemble(
     kernel.make_shared(settings.kubelet_dir)
     machine = Machine.read(settings.kubelet_dir)
     kubelet = Kubelet(settings, client, runtime, recorder, machine, mounter=kernel, services=offered)
-    known = Drivers()
     for each in drivers:
-        known.put_built_in(each)
+        kubelet.storage.drivers.put_built_in(each)
     housekeeping = Housekeeping(kubelet)
     keeper = NodeKeeper(settings, client, runtime, recorder, machine, pressures=housekeeping.pressures, beats=(housekeeping.beat,))
     kubelet.offer = keeper.offer
     kubelet.manifests = lambda: static.read_all(settings.manifests_dir, settings.node_name, {}).values()
+    keeper.node.add_handler(lambda key, old, new: kubelet.storage.node_changed(new) if new else None)
     kubelet.images.changed = keeper.images_changed
     services = (
         Service("node", keeper.run),
+        Service("storage drivers", kubelet.storage.run),
         Service("kubelet", kubelet.run),
         Service("static pods", functools.partial(static.run, kubelet)),
     )
-    return NodeParts(kubelet, keeper, Door(kubelet), known, services)
+    return NodeParts(kubelet, keeper, Door(kubelet), kubelet.storage.drivers, services)

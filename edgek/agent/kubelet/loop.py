@@ -14,6 +14,7 @@ import trio
 from edgek.agent.kubelet import admission, labels, lifecycle, mirrors
 from edgek.agent.kubelet.cgroups import Cgroups
 from edgek.agent.kubelet.copies import Copies
+from edgek.agent.kubelet.csi.storage import Storage
 from edgek.agent.kubelet.ending import Ender
 from edgek.agent.kubelet.environment import Surroundings
 from edgek.agent.kubelet.images import Images
@@ -80,7 +81,11 @@ class Kubelet:
         self.copies = Copies(settings.copies_dir, files)
         self.references = References(client, self._refresh, self.copies)
         self.images = Images(runtime, self.references, recorder)
-        self.volumes = PodVolumes(settings, client, self.references, mounter or Kernel())
+        mounter = mounter or Kernel()
+        self.storage = Storage(
+            settings.kubelet_dir, settings.node_name, client, recorder, mounter, files=files or Worker(FILE_THREADS), wake=self._refresh
+        )
+        self.volumes = PodVolumes(settings, client, self.references, mounter, self.storage, files)
         self.publisher = Publisher(client, self.known)
         self.pods = Informer(client, kinds.POD, self._mine, fields=f"spec.nodeName={settings.node_name}")
         self._own_services = services is None
@@ -127,8 +132,8 @@ class Kubelet:
         for uid in found - self.workers.keys():
             log.info("pod is not known any more, removing it", uid=uid)
             self._start(uid, None)
-        self.volumes.leftovers(self.workers.__contains__)
         self._performer.remove_stray_cgroups(self.workers.keys())
+        await self.volumes.clear(self.workers.__contains__)
 
     async def _start_from_copies(self) -> None:
         """When the server stays away, run what belonged here when it was last heard of."""

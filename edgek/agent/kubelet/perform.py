@@ -68,9 +68,10 @@ class Performer:
             case RemoveContainer():
                 await self._remove_container(action, seen)
             case UnmountVolumes():
-                await self.files.run(self.volumes.unmount, uid)
+                await self._unmount(uid, pod)
                 self._remove_cgroups(uid)
             case Forget():
+                await self.volumes.take_down(uid)
                 await self.files.run(self._forget, uid, seen)
             case _ if pod is not None:
                 await self._build(action, pod, seen)
@@ -168,8 +169,15 @@ class Performer:
         for folder in wanted.QOS_FOLDER.values():
             self.cgroups.remove("/".join(part for part in (root, "kubepods", folder, f"pod{uid}") if part))
 
+    async def _unmount(self, uid: str, pod: Object | None) -> None:
+        try:
+            await self.volumes.unmount(uid)
+        except OSError as exc:
+            if pod is not None:
+                self.recorder.warning(kinds.POD, pod, "FailedUnMount", str(exc))
+            raise
+
     def _forget(self, uid: str, seen: Seen) -> None:
-        self.volumes.take_down(uid)
         self._remove_cgroups(uid)
         for folder in self.settings.pod_logs_dir.glob(f"*_*_{uid}"):
             shutil.rmtree(folder)

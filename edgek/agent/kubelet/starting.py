@@ -98,7 +98,7 @@ class Starter:
         found = {(kind, name): await self.references.get(kind, namespace, name, uid) for kind, name in references(member.spec)}
         env = environment(pod, member.spec, found, self.surroundings(pod, seen))
         self.volumes.release_parts(pod, member.name)
-        mounts = list(self.volumes.mounts(pod, member.spec, env))
+        mounts = list(await self.volumes.mounts(pod, member.spec, env))
         mounts += self._hosts_mount(pod, member.spec, seen)
         message_file = self._message_file(pod, member.name, action.attempt)
         mounts.append(Mount(member.spec.get("terminationMessagePath") or "/dev/termination-log", str(message_file)))

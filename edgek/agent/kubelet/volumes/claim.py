@@ -1,19 +1,19 @@
-"""persistentVolumeClaim and ephemeral: what the claim is bound to, where that is a folder of this node."""
+"""persistentVolumeClaim and ephemeral: what the claim is bound to, by a storage driver or where that is a folder of this node."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar
 
-from edgek.agent.kubelet.volumes import host_path
+from edgek.agent.kubelet.volumes import host_path, ownership
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
 from edgek.model import kinds, objects
 from edgek.model.local_storage import NODE_LABEL
 from edgek.model.objects import Object
 
 
-async def volume_of(order: Order, claim_name: str, owner_uid: str = "") -> Object:
-    """The PersistentVolume that a claim of the pod's namespace is bound to. Raises VolumeFailed."""
+async def claim_of(order: Order, claim_name: str, owner_uid: str = "") -> Object:
+    """A bound claim of the pod's namespace. Raises VolumeFailed."""
     claim = await order.find(kinds.PERSISTENT_VOLUME_CLAIM, claim_name)
     if claim is None:
         raise VolumeFailed(f'persistentvolumeclaim "{claim_name}" not found')
@@ -22,6 +22,12 @@ async def volume_of(order: Order, claim_name: str, owner_uid: str = "") -> Objec
     name = (claim.get("spec") or {}).get("volumeName")
     if not name or (claim.get("status") or {}).get("phase") != "Bound":
         raise VolumeFailed(f"PVC {objects.key(claim)} is not bound: phase {(claim.get('status') or {}).get('phase', 'Pending')}")
+    return claim
+
+
+async def volume_of(order: Order, claim: Object) -> Object:
+    """The PersistentVolume that it is bound to. Raises VolumeFailed."""
+    name = claim["spec"]["volumeName"]
     volume = await order.find(kinds.PERSISTENT_VOLUME, name)
     if volume is None:
         raise VolumeFailed(f'persistentvolume "{name}" not found')
@@ -31,8 +37,22 @@ async def volume_of(order: Order, claim_name: str, owner_uid: str = "") -> Objec
     return volume
 
 
+async def bring(order: Order, claim: Object, *, read_only: bool) -> Ready:
+    """Raises VolumeFailed, OSError."""
+    volume = await volume_of(order, claim)
+    spec = volume.get("spec") or {}
+    if spec.get("csi"):
+        from edgek.agent.kubelet.csi import source
+
+        return await order.storage.mounting.mount(order, source.of_volume(volume, read_only=read_only), claim)
+    path = await order.files.run(place_of, volume, abandon=True)
+    if spec.get("local") and order.fs_group is not None and not read_only and not path.is_block_device():
+        await order.files.run(ownership.give, path, order.fs_group, order.group_change_policy, abandon=True)
+    return Ready(path, owned=False)
+
+
 def place_of(volume: Object) -> Path:
-    """The folder behind a PersistentVolume of type hostPath or local. Raises VolumeFailed."""
+    """The folder behind a PersistentVolume of type hostPath, or the folder or device of type local. Blocks. Raises VolumeFailed."""
     spec = volume.get("spec") or {}
     if spec.get("hostPath"):
         path = Path(spec["hostPath"]["path"])
@@ -45,8 +65,10 @@ def place_of(volume: Object) -> Path:
         path = Path(spec["local"]["path"])
         if not path.exists():
             raise VolumeFailed(f'path "{path}" does not exist')
+        if spec.get("volumeMode") != "Block" and not path.is_dir():
+            raise VolumeFailed(f'path "{path}" is no directory: a volume of type local is one that is mounted, or has volumeMode Block')
         return path
-    kind = next((key for key in ("csi", "nfs", "iscsi", "fc", "rbd", "cephfs") if key in spec), "of this type")
+    kind = next((key for key in ("nfs", "iscsi", "fc", "rbd", "cephfs") if key in spec), "of this type")
     raise VolumeFailed(f"PersistentVolume {objects.name(volume)}: volumes {kind} are not supported on this node")
 
 
@@ -54,13 +76,13 @@ class Claim:
     field: ClassVar[str] = "persistentVolumeClaim"
 
     async def build(self, order: Order) -> Ready:
-        volume = await volume_of(order, order.volume["persistentVolumeClaim"]["claimName"])
-        return Ready(place_of(volume), owned=False)
+        source = order.volume["persistentVolumeClaim"]
+        return await bring(order, await claim_of(order, source["claimName"]), read_only=bool(source.get("readOnly")))
 
 
 class Ephemeral:
     field: ClassVar[str] = "ephemeral"
 
     async def build(self, order: Order) -> Ready:
-        volume = await volume_of(order, f"{objects.name(order.pod)}-{order.name}", objects.uid(order.pod))
-        return Ready(place_of(volume), owned=False)
+        claim = await claim_of(order, f"{objects.name(order.pod)}-{order.name}", objects.uid(order.pod))
+        return await bring(order, claim, read_only=False)

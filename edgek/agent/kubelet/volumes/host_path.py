@@ -25,12 +25,12 @@ class HostPath:
 
     async def build(self, order: Order) -> Ready:
         source = order.volume["hostPath"]
-        check(Path(source["path"]), source.get("type") or "")
+        await order.files.run(check, Path(source["path"]), source.get("type") or "", abandon=True)
         return Ready(Path(source["path"]), owned=False)
 
 
 def check(path: Path, kind: str) -> None:
-    """Raises VolumeFailed; makes what may be made."""
+    """Raises VolumeFailed; makes what may be made. Blocks, and for ever where a dead server is mounted."""
     if not kind:
         if not path.exists():
             path.mkdir(parents=True, mode=0o755)  # the runtime would make it, too

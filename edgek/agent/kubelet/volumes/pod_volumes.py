@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import attrs
 
+from edgek.agent.kubelet.csi.storage import Storage
 from edgek.agent.kubelet.environment import ConfigError, Surroundings, expand_all
 from edgek.agent.kubelet.references import References, Unreachable
 from edgek.agent.kubelet.settings import KubeletSettings
@@ -21,10 +22,15 @@ from edgek.agent.runtime.runtime import Device, Mount
 from edgek.client.client import Client
 from edgek.host import log
 from edgek.host.mount import Mounter, mount_points
+from edgek.host.worker import InLine, Worker
 from edgek.model import objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 
+FILE_THREADS = 16  # those included that hang on a dead server; the next then wait, and only volumes do
+LEFTOVER_FIRST_S = 1.0
+LEFTOVER_MOST_S = 60.0
+DRIVERS_FOLDER = "kubernetes.io~csi"
 PLUGIN_FOLDERS = {"emptyDir": "empty-dir", "configMap": "configmap", "downwardAPI": "downward-api"}
 PROPAGATION: Mapping[str, object] = {"HostToContainer": "host_to_container", "Bidirectional": "bidirectional"}
 
@@ -36,16 +42,30 @@ class MountFailed(Exception):
     volume: str
     message: str
 
+    step: str = "SetUp"
+
     def __str__(self) -> str:
-        return f'MountVolume.SetUp failed for volume "{self.volume}" : {self.message}'
+        return f'MountVolume.{self.step} failed for volume "{self.volume}" : {self.message}'
 
 
 class PodVolumes:
-    def __init__(self, settings: KubeletSettings, client: Client, references: References, mounter: Mounter) -> None:
+    """``files`` runs what may block for long, or for ever where a server is dead: such threads are left behind."""
+
+    def __init__(
+        self,
+        settings: KubeletSettings,
+        client: Client,
+        references: References,
+        mounter: Mounter,
+        storage: Storage,
+        files: Worker | InLine | None = None,
+    ) -> None:
         self._settings = settings
         self._client = client
         self._references = references
         self._mounter = mounter
+        self._storage = storage
+        self._files = files or Worker(FILE_THREADS)
         self._types = {each.field: each() for each in VOLUMES}
         self._ready: dict[str, dict[str, Ready]] = {}  # by pod uid, by volume name
 
@@ -64,8 +84,8 @@ class PodVolumes:
         if kind is None:
             raise MountFailed(name, f"volumes of type {field} are not supported on this node")
 
-        async def find(kind: Kind, wanted: str) -> Object | None:
-            return await self._references.get(kind, objects.namespace(pod), wanted, objects.uid(pod))
+        async def find(kind: Kind, name: str, namespace: str = "") -> Object | None:
+            return await self._references.get(kind, namespace or objects.namespace(pod), name, objects.uid(pod))
 
         path = self._folder(pod) / "volumes" / f"kubernetes.io~{PLUGIN_FOLDERS.get(field, field.lower())}" / name
         order = Order(
@@ -76,21 +96,25 @@ class PodVolumes:
             find,
             self._client,
             self._mounter,
+            self._files,
+            self._storage,
             self._references.offline,
         )
         try:
             return await kind.build(order)
-        except (VolumeFailed, Unreachable, OSError) as exc:
+        except VolumeFailed as exc:
+            raise MountFailed(exc.volume or name, str(exc), exc.step) from None
+        except (Unreachable, OSError) as exc:
             raise MountFailed(name, str(exc)) from None
 
-    def mounts(self, pod: Object, container: Object, env: Mapping[str, str]) -> tuple[Mount, ...]:
+    async def mounts(self, pod: Object, container: Object, env: Mapping[str, str]) -> tuple[Mount, ...]:
         """The container's volumeMounts. Raises ConfigError."""
         ready = self._ready.get(objects.uid(pod), {})
         found = []
         for index, mount in enumerate(container.get("volumeMounts") or ()):
             if mount["name"] not in ready:
                 raise ConfigError(f"volume {mount['name']!r} of container {container['name']!r} is not mounted")
-            source = self._part(pod, container, index, mount, ready[mount["name"]].path, env)
+            source = await self._files.run(self._part, pod, container, index, mount, ready[mount["name"]].path, env, abandon=True)
             propagation = PROPAGATION.get(mount.get("mountPropagation") or "None", "private")
             read_only = bool(mount.get("readOnly")) or _claim_read_only(pod, mount["name"])
             found.append(Mount(mount["mountPath"], str(source), read_only, propagation))  # type: ignore[arg-type]  # the table holds its words
@@ -129,37 +153,62 @@ class PodVolumes:
         """Whether there is anything to unmount."""
         return (self._settings.pod_dir(uid) / "volumes").exists()
 
-    def unmount(self, uid: str) -> None:
-        """Take down the pod's volumes; what is in them goes. Raises OSError when something is in the way."""
+    async def unmount(self, uid: str) -> None:
+        """Take down the pod's volumes; what is in its own goes. Raises OSError when something is in the way."""
         folder = self._settings.pod_dir(uid)
-        for point in sorted(self._mounted_below(folder), reverse=True):
-            self._mounter.unmount(Path(point))
-        left = self._mounted_below(folder)
-        if left:  # what is mounted there may be somebody's data: nothing is removed before all of it is gone
-            raise OSError(errno.EBUSY, f"still mounted: {', '.join(left)}")
-        for part in ("volume-subpaths", "volumes"):
-            if (folder / part).exists():
-                shutil.rmtree(folder / part)
+        await self._files.run(self._release, folder)
+        await self._storage.take_down(uid)
+        await self._files.run(self._remove, folder)
         self._ready.pop(uid, None)
         for kind in self._types.values():
             if isinstance(kind, Projected):
                 kind.forget(uid)
 
-    def take_down(self, uid: str) -> None:
-        """Unmount and remove everything of the pod on this node."""
-        self.unmount(uid)
-        if self._settings.pod_dir(uid).exists():
-            shutil.rmtree(self._settings.pod_dir(uid))
+    def _release(self, folder: Path) -> None:
+        """Unmount what we mounted; what a driver did is for it to take away."""
+        for point in sorted(self._mounted_below(folder), reverse=True):
+            if not point.startswith(f"{folder}/volumes/{DRIVERS_FOLDER}/"):
+                self._mounter.unmount(Path(point))
 
-    def leftovers(self, known: Callable[[str], bool]) -> None:
-        """Take down the folders of pods that nobody knows any more."""
-        base = self._settings.kubelet_dir / "pods"
-        for uid in os.listdir(base) if base.is_dir() else ():
+    def _remove(self, folder: Path) -> None:
+        left = self._mounted_below(folder)
+        if left:  # what is mounted there may be somebody's data: nothing is removed before all of it is gone
+            raise OSError(errno.EBUSY, f"still mounted: {', '.join(left)}")
+        for kept in (folder / "volumes" / DRIVERS_FOLDER, folder / "volumeDevices" / DRIVERS_FOLDER, folder / "volumeDevices"):
+            if kept.exists():
+                kept.rmdir()  # not empty: a driver's, and not ours to remove
+        for part in ("volume-subpaths", "volumes"):
+            if (folder / part).exists():
+                shutil.rmtree(folder / part)
+
+    async def take_down(self, uid: str) -> None:
+        """Unmount and remove everything of the pod on this node. Raises OSError."""
+        await self.unmount(uid)
+        if self._settings.pod_dir(uid).exists():
+            await self._files.run(shutil.rmtree, self._settings.pod_dir(uid))
+
+    async def clear(self, known: Callable[[str], bool]) -> None:
+        """Take down what pods left that nobody knows any more. Tries until nothing is left: a driver may come later than we."""
+        pause_s = LEFTOVER_FIRST_S
+        while not await self._cleared(known):
+            await self._storage.change_or(pause_s)
+            pause_s = min(2 * pause_s, LEFTOVER_MOST_S)
+
+    async def _cleared(self, known: Callable[[str], bool]) -> bool:
+        base, done = self._settings.kubelet_dir / "pods", True
+        uids = {*(os.listdir(base) if base.is_dir() else ()), *await self._storage.users()}
+        for uid in sorted(uids):
             if not known(uid):
-                try:
-                    self.take_down(uid)
-                except OSError as exc:
-                    log.warning("cannot remove the folder of a pod that is gone", pod=uid, error=exc)
+                done &= await self._tried(self.take_down(uid), pod=uid)
+        return await self._tried(self._storage.sweep()) and done
+
+    async def _tried(self, attempt: Awaitable[None], **about: str) -> bool:
+        try:
+            await attempt
+        except OSError as exc:
+            log.warning("cannot remove what a pod left that is gone", error=exc, **about)
+            return False
+        return True
 
     def path_of(self, uid: str, volume: str) -> Path | None:
         ready = self._ready.get(uid, {}).get(volume)

@@ -7,6 +7,7 @@ from edgek.agent.kubelet.volumes.config_map import ConfigMap
 from edgek.agent.kubelet.volumes.downward import DownwardAPI
 from edgek.agent.kubelet.volumes.empty_dir import EmptyDir
 from edgek.agent.kubelet.volumes.host_path import HostPath
+from edgek.agent.kubelet.volumes.inline import Inline
 from edgek.agent.kubelet.volumes.projected import Projected
 from edgek.agent.kubelet.volumes.secret import Secret
 from edgek.agent.kubelet.volumes.volume import VolumeType
@@ -20,4 +21,5 @@ VOLUMES: tuple[type[VolumeType], ...] = (
     Projected,
     Claim,
     Ephemeral,
+    Inline,
 )

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import attrs
 
 from edgek.agent.kubelet.environment import Surroundings
+from edgek.agent.kubelet.references import Unreachable
 from edgek.client.client import Client
 from edgek.host.mount import Mounter
+from edgek.host.worker import InLine, Worker
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 
-Find = Callable[[Kind, str], Awaitable[Object | None]]
+if TYPE_CHECKING:
+    from edgek.agent.kubelet.csi.storage import Storage
+
+
+class Find(Protocol):
+    async def __call__(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        """Of the pod's namespace where none is named. Raises Unreachable."""
+        ...
 
 
 class VolumeFailed(Exception):
-    """The volume cannot be had now. The message is what the FailedMount event says."""
+    """The volume cannot be had now. The message is what the FailedMount event says, after the ``step`` and the name.
+
+    ``volume`` is its name where that is not the pod's: a PersistentVolume's.
+    """
+
+    def __init__(self, message: str, volume: str = "", step: str = "SetUp") -> None:
+        super().__init__(message)
+        self.volume = volume
+        self.step = step
 
 
 @attrs.frozen
 class Order:
-    """One volume that is wanted. ``find`` looks up an object of the pod's namespace (or of none) and lets the pod hear of its changes."""
+    """One volume that is wanted. ``find`` looks up an object and lets the pod hear of its changes; ``files`` runs what may block or hang."""
 
     pod: Object
     volume: Object
@@ -32,6 +48,8 @@ class Order:
     find: Find
     client: Client
     mounter: Mounter
+    files: Worker | InLine
+    storage: Storage
     offline: bool = False  # no server can be reached, and that is known
 
     @property
@@ -40,8 +58,23 @@ class Order:
 
     @property
     def fs_group(self) -> int | None:
-        found = ((self.pod.get("spec") or {}).get("securityContext") or {}).get("fsGroup")
+        found = self._security.get("fsGroup")
         return None if found is None else int(found)
+
+    @property
+    def group_change_policy(self) -> str:
+        return str(self._security.get("fsGroupChangePolicy") or "Always")
+
+    @property
+    def _security(self) -> Object:
+        return (self.pod.get("spec") or {}).get("securityContext") or {}
+
+    async def find_if_known(self, kind: Kind, name: str) -> Object | None:
+        """As ``find``; None also where no server can say, as for what has never been there."""
+        try:
+            return await self.find(kind, name)
+        except Unreachable:
+            return None
 
 
 @attrs.frozen

@@ -14,12 +14,15 @@ import trio
 import trio.testing
 
 from edgek.agent.kubelet.copies import Copies
+from edgek.agent.kubelet.csi.storage import Storage
 from edgek.agent.kubelet.environment import Surroundings
 from edgek.agent.kubelet.references import References
 from edgek.agent.kubelet.volumes.pod_volumes import MountFailed, PodVolumes
 from edgek.client.client import Client
+from edgek.client.events import Recorder
 from edgek.client.transport import Request, Response
 from edgek.host import wallclock
+from edgek.host.worker import InLine
 from edgek.model import kinds
 from edgek.model.objects import Object
 from tests.agent.kubelet.scene import EPOCH, settings
@@ -76,7 +79,9 @@ async def here(folder: Path) -> AsyncIterator[Here]:
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(references.run)
-            yield Here(api, client, PodVolumes(settings(folder), client, references, mounter), mounter, changed)
+            told = settings(folder)
+            storage = Storage(told.kubelet_dir, told.node_name, client, Recorder(client, "kubelet"), mounter, files=InLine())
+            yield Here(api, client, PodVolumes(told, client, references, mounter, storage, InLine()), mounter, changed)
             nursery.cancel_scope.cancel()
     finally:
         wallclock.use(former)
@@ -147,7 +152,7 @@ async def test_an_empty_dir_keeps_what_is_in_it(tmp_path: Path, autojump_clock: 
         assert (at.path() / "file").read_text() == "kept"
         assert at.path().stat().st_mode & 0o777 == 0o777
         assert at.mounter.mounted[at.path("m")] == "tmpfs size=1048576"
-        at.volumes.take_down("u1")
+        await at.volumes.take_down("u1")
         assert not (settings(tmp_path).pod_dir("u1")).exists()
 
 
@@ -178,7 +183,7 @@ async def test_a_host_path_is_checked(tmp_path: Path, autojump_clock: trio.testi
 async def test_a_host_path_is_made_where_it_may_be_and_outlives_the_pod(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with here(tmp_path) as at:
         await at.build({"name": "v", "hostPath": {"path": str(tmp_path / "new"), "type": "DirectoryOrCreate"}})
-        at.volumes.take_down("u1")
+        await at.volumes.take_down("u1")
         assert (tmp_path / "new").is_dir()
 
 
