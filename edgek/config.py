@@ -143,6 +143,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cgroup-root", _absolute, None, "the cgroup below which pods run (/)"),
     Option("node-name", _text, "", "this node's name (the host's name)"),
     Option("node-ip", _address, "", "the address by which other nodes reach this one"),
+    Option("node-external-ip", _address, (), "the address by which those outside reach this node: other nodes send VXLAN there", many=True),
     Option("node-label", _label, (), "a label KEY=VALUE for this node when it registers", many=True),
     Option("node-taint", _taint, (), "a taint KEY=VALUE:EFFECT for this node when it registers", many=True),
     Option("https-listen-port", _port, 6443, "the port of the API"),
@@ -207,6 +208,7 @@ class Config:
     cgroup_root: str
     node_name: str
     node_ip: str
+    node_external_ip: tuple[str, ...]
     node_label: tuple[tuple[str, str], ...]
     node_taint: tuple[tuple[str, str, str], ...]
     https_listen_port: int

@@ -1,7 +1,8 @@
 #!/bin/bash
-# tests/conformance.sh [FOCUS]: upstream's own conformance suite (Kubernetes v1.36.4) against a one-node edgek. Needs root and ../shared/judges.
+# tests/conformance.sh [FOCUS]: upstream's own conformance suite (Kubernetes v1.36.4) against an edgek of one node, or two. Needs root and ../shared/judges.
 #
 #   FOCUS     a regular expression that specs must match: '\[sig-(node|storage|cli)\]' are those that most need nothing but a good node
+#   NODES     1 | 2 (default 1): with 2 an agent joins from a namespace of its own, and pods of the two reach each other by VXLAN
 #   WORK      where the suite's programs and images are built (default /tmp/j); the first time takes a quarter of an hour
 #   PART      parallel | serial | all (default parallel: the specs marked Serial or Disruptive take long and want a machine of their own)
 #   PROCS     specs at once (default 6)
@@ -10,11 +11,12 @@
 set -euo pipefail
 HERE=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 JUDGES=$HERE/../shared/judges
-export WORK=${WORK:-/tmp/j} MIN_NODES=1 PART=${PART:-parallel} PROCS=${PROCS:-6}
+NODES=${NODES:-1}
+export WORK=${WORK:-/tmp/j} MIN_NODES=$NODES PART=${PART:-parallel} PROCS=${PROCS:-6}
 NAME=ek-conformance DIR=/tmp/$NAME
 export NETNS=$NAME
 PYTHON=${PYTHON:-$HERE/.venv/bin/python}
-NODE_IP=198.18.255.2
+NODE_IP=198.18.255.2 SECOND_IP=198.18.254.2 CABLE_IP=198.18.254.1
 
 [ -d "$JUDGES" ] || { echo "the judges are not here ($JUDGES): conformance was not checked" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "conformance needs root" >&2; exit 2; }
@@ -22,12 +24,43 @@ NODE_IP=198.18.255.2
 [ -e "$WORK/img/all.tar" ] || python3 "$JUDGES/images.py"
 
 inside() { nsenter --net=/run/netns/$NAME "$@"; }
+second() { nsenter --net=/run/netns/$NAME-2 "$@"; }
+kubectl() { inside "$WORK/bin/kubectl136" --kubeconfig $DIR/kubeconfig "$@"; }
+uninstall() { # DATA_DIR RUN_DIR
+    EDGEK_DATA_DIR=$1 EDGEK_RUN_DIR=$2 "$HERE/packaging/uninstall.sh" --node-only >/dev/null 2>&1 || true
+}
 stop() {
-    [ ! -f $DIR/pid ] || kill "$(cat $DIR/pid)" 2>/dev/null || true
-    [ ! -e /run/netns/$NAME ] || EDGEK_DATA_DIR=$DIR/d EDGEK_RUN_DIR=$DIR/r inside "$HERE/packaging/uninstall.sh" --node-only >/dev/null 2>&1 || true
-    ip netns del $NAME 2>/dev/null || true
-    ip link del $NAME 2>/dev/null || true
+    for pid in $DIR/pid2 $DIR/pid; do [ ! -f $pid ] || kill "$(cat $pid)" 2>/dev/null || true; done
+    export -f uninstall && export HERE
+    [ ! -e /run/netns/$NAME-2 ] || second bash -c "uninstall $DIR/d2 $DIR/r2"
+    [ ! -e /run/netns/$NAME ] || inside bash -c "uninstall $DIR/d $DIR/r"
+    for name in $NAME-2 $NAME; do
+        ip netns del $name 2>/dev/null || true
+        ip link del $name 2>/dev/null || true
+    done
     rm -rf $DIR
+}
+join_second() { # in a UTS namespace of its own: a node's name is its host's
+    mkdir -p $DIR/d2/agent/images
+    ln $DIR/d/agent/images/all.tar $DIR/d2/agent/images/
+    ip netns add $NAME-2
+    ip -n $NAME link add second type veth peer name eth0 netns $NAME-2
+    ip -n $NAME addr add $CABLE_IP/30 dev second
+    ip -n $NAME link set second up
+    ip -n $NAME-2 link set lo up
+    ip -n $NAME-2 addr add $SECOND_IP/30 dev eth0
+    ip -n $NAME-2 link set eth0 up
+    ip -n $NAME-2 route add default via $CABLE_IP
+    second unshare --uts setsid sh -c 'hostname "$0"; exec "$@"' "$(hostname)-2" \
+        "$PYTHON" -m edgek agent --data-dir $DIR/d2 --run-dir $DIR/r2 --node-ip $SECOND_IP --private-registry $DIR/registries.yaml \
+        --join https://$NODE_IP:6443 --token "$(inside "$PYTHON" -m edgek token --data-dir $DIR/d --run-dir $DIR/r)" >$DIR/log2 2>&1 </dev/null &
+    echo $! >$DIR/pid2
+}
+wait_for() { # COUNT
+    for _ in $(seq 120); do
+        [ "$(kubectl get nodes --no-headers 2>/dev/null | grep -c ' Ready ')" = "$1" ] && return
+        sleep 1
+    done
 }
 
 stop
@@ -47,10 +80,8 @@ cd "$HERE"
 inside setsid "$PYTHON" -m edgek server --data-dir $DIR/d --run-dir $DIR/r --write-kubeconfig $DIR/kubeconfig --node-ip $NODE_IP \
     --private-registry $DIR/registries.yaml >$DIR/log 2>&1 </dev/null &
 echo $! >$DIR/pid
-for _ in $(seq 120); do
-    inside "$WORK/bin/kubectl136" --kubeconfig $DIR/kubeconfig get nodes --no-headers 2>/dev/null | grep -q ' Ready ' && break
-    sleep 1
-done
+wait_for 1
+[ "$NODES" = 1 ] || { join_second && wait_for 2; }
 status=0
 "$JUDGES/conformance.sh" $DIR/kubeconfig "${1:-}" || status=$?
 if [ -n "${KEEP:-}" ]; then

@@ -43,9 +43,14 @@ class Here:
 class Backend(Protocol):
     type: str  # flannel's word, in the annotation ``backend-type``; empty: nothing is published
     overhead_bytes: int  # of each packet: a pod's MTU is the uplink's without it
+    routable: bool  # whether other nodes may send to an address of ours that stands before a router (``--node-external-ip``)
 
     def data(self, node_name: str) -> str:
         """What this node publishes in the annotation ``backend-data``."""
+        ...
+
+    def answers(self, peer: Peer) -> bool:
+        """Whether that node can be asked through the tunnel (``ask.py``) if it is reached."""
         ...
 
     def apply(self, kernel: Socket, here: Here, peers: Sequence[Peer]) -> Sequence[str]:
@@ -58,9 +63,13 @@ class OnlyHere:
 
     type = ""
     overhead_bytes = 0
+    routable = False
 
     def data(self, node_name: str) -> str:
         return NO_DATA
+
+    def answers(self, peer: Peer) -> bool:
+        return False
 
     def apply(self, kernel: Socket, here: Here, peers: Sequence[Peer]) -> Sequence[str]:
         remove_device(kernel)

@@ -11,9 +11,13 @@ from edgek.host.netlink import Socket
 class HostGateway:
     type = "host-gw"
     overhead_bytes = 0
+    routable = False  # a gateway has to stand on the same link
 
     def data(self, node_name: str) -> str:
         return NO_DATA
+
+    def answers(self, peer: Peer) -> bool:
+        return False  # there is no tunnel
 
     def apply(self, kernel: Socket, here: Here, peers: Sequence[Peer]) -> Sequence[str]:
         remove_device(kernel)

@@ -6,30 +6,30 @@ whatever it was before: an interface that somebody deleted, an address that DHCP
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import attrs
 import trio
 
-from edgek.client.client import Client
+from edgek.client.client import STRATEGIC_MERGE_PATCH, Client
 from edgek.client.informer import Informer
 from edgek.client.transport import Disconnected
-from edgek.cni import nodes, remembered, setup, uplink
+from edgek.cni import ask, nodes, remembered, setup, uplink
 from edgek.cni.backend import Backend, Here
 from edgek.cni.backends import BACKENDS
 from edgek.cni.network import PodNetwork
+from edgek.cni.reach import Pace, Reach
 from edgek.cni.remembered import Remembered
 from edgek.cni.uplink import Sight, Uplink, Wish
-from edgek.host import log, netlink
+from edgek.host import log, netlink, wallclock
 from edgek.host.netlink import Link, Route
 from edgek.host.netwatch import Monitor
-from edgek.host.worker import Worker
+from edgek.host.worker import Threads, Worker
 from edgek.model import errors, kinds
-
-T = TypeVar("T")
+from edgek.model.conditions import NETWORK_UNAVAILABLE
 
 SETTLE_S = 0.1  # the kernel's changes come in crowds: an address goes, its routes, the next address comes
 RETRY_S = 2.0  # after the kernel refused something
@@ -38,15 +38,10 @@ DEFAULT_MTU = 1500  # of pods that are made while no uplink has ever been there
 PODS_LINKS = "ek"  # what the interfaces of pods begin with: they come and go, and are none of our business here
 
 
-class Threads(Protocol):
-    """``host.worker.Worker``, or one whose calls run in another network namespace."""
-
-    async def run(self, function: Callable[..., T], *args: object) -> T: ...
-
-
 @attrs.frozen
 class Settings:
-    """``own`` are further addresses that this node holds on ``lo`` (the one where its DNS answers); ``memory`` is the file of ``remembered.py``."""
+    """``own`` are further addresses that this node holds on ``lo`` (the one where its DNS answers); ``memory`` is the file of ``remembered.py``;
+    ``external`` is by which address other nodes send to this one where a router stands before it."""
 
     node_name: str
     backend: str
@@ -55,6 +50,8 @@ class Settings:
     services: IPv4Network | None = None
     wish: Wish = attrs.field(factory=Wish)
     own: tuple[IPv4Address, ...] = ()
+    external: IPv4Address | None = None
+    pace: Pace = attrs.field(factory=Pace)
 
 
 class NodeNetwork:
@@ -80,6 +77,8 @@ class NodeNetwork:
         self._wake = trio.Event()
         self._publish = trio.Event()
         self._looking = True
+        threads, pace = self._worker, settings.pace
+        self._reach = Reach(partial(ask.ask, threads, pace.answer_s), partial(ask.traffic, threads), self._changed, pace)
         self.nodes = Informer(client, kinds.NODE, nodes.view)
 
     @property
@@ -102,6 +101,7 @@ class NodeNetwork:
                 await nursery.start(self._follow)
                 nursery.start_soon(self.nodes.run)
                 nursery.start_soon(self._keep_published)
+                nursery.start_soon(self._reach.run)
                 task_status.started()
         finally:
             monitor.close()
@@ -141,6 +141,7 @@ class NodeNetwork:
             await self._worker.run(remembered.write, self._settings.memory, known)
             self._known = known
         self._take(seen)
+        self._judge(known, seen)
         self._publish.set()
         return True
 
@@ -174,12 +175,24 @@ class NodeNetwork:
             log.info("node address", address=seen.address, interface=seen.name, mtu=seen.mtu)
             self._address_changed(seen.address)
 
+    def _judge(self, known: Remembered, seen: Uplink | None) -> None:
+        """Whether those that are said to live are reached: of others, nothing can be told."""
+        if not self.nodes.synced.is_set() or seen is None or known.pod_range is None:
+            self._reach.away()
+            return
+        living = {node.name for node in self.nodes.items.values() if node.ready}
+        asked = [peer for peer in known.peers if peer.name in living and self._backend.answers(peer)]
+        self._reach.consider(Here(self._settings.node_name, known.pod_range, seen), asked)
+
     def _report(self, problems: set[str]) -> None:
         for problem in sorted(problems - self._problems):
             log.warning("pod network", problem=problem)
         self._problems = frozenset(problems)
 
     # Publishing.
+
+    def _changed(self) -> None:
+        self._publish.set()
 
     async def _keep_published(self) -> None:
         """So that others find us. Tried until the server takes it; put back when somebody took it away."""
@@ -202,9 +215,22 @@ class NodeNetwork:
         own = self.nodes.get(self._settings.node_name)
         if own is None or self._uplink is None:
             return
-        wanted = nodes.announcement(self._backend, own.name, self._uplink.address, own.told)
+        address = self._settings.external if self._settings.external and self._backend.routable else self._uplink.address
+        wanted = nodes.announcement(self._backend, own.name, address, own.told)
         if any(own.told.get(name) != value for name, value in wanted.items()):
             await self._client.patch(kinds.NODE, own.name, {"metadata": {"annotations": wanted}})
+        if self._reach.verdict is not None and self._backend.type:
+            await self._show(own, nodes.condition(self._reach.verdict))
+
+    async def _show(self, own: nodes.NodeView, wanted: Mapping[str, str]) -> None:
+        """The node's condition: written when it is another one, and at no other time."""
+        if not nodes.differs(wanted, own.condition):
+            return
+        now, before = wallclock.now_rfc3339(), own.condition or {}
+        since = before.get("lastTransitionTime", now) if before.get("status") == wanted["status"] else now
+        shown = {"type": NETWORK_UNAVAILABLE, **wanted, "lastHeartbeatTime": now, "lastTransitionTime": since}
+        await self._client.patch(kinds.NODE, own.name, {"status": {"conditions": [shown]}}, subresource="status", content_type=STRATEGIC_MERGE_PATCH)
+        log.info("pod network", unavailable=wanted["status"], reason=wanted["reason"], message=wanted["message"])
 
 
 def _concerns_us(change: Link | Route | None) -> bool:

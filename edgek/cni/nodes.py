@@ -11,7 +11,10 @@ from ipaddress import IPv4Address, IPv4Network
 import attrs
 
 from edgek.cni.backend import NO_DATA, Backend, Peer
+from edgek.cni.reach import Verdict
+from edgek.cni.vxlan import PORT
 from edgek.model import objects
+from edgek.model.conditions import NETWORK_UNAVAILABLE, PEERS_UNREACHABLE
 from edgek.model.objects import Object
 
 PREFIX = "flannel.alpha.coreos.com/"
@@ -20,18 +23,25 @@ MANAGED, TYPE, DATA, ADDRESS, OVERWRITE = (
 )
 
 
+UP, SOME_SILENT = "PodNetworkUp", "SomePeersUnreachable"  # reasons of the condition, beside PEERS_UNREACHABLE
+NAMED_MOST = 3  # nodes in a message
+
+
 @attrs.frozen
 class NodeView:
-    """``told`` are flannel's annotations of the node."""
+    """``told`` are flannel's annotations of the node; ``condition`` is what it says of its network."""
 
     name: str
     pod_range: str
     told: Mapping[str, str]
+    ready: bool = False
+    condition: Mapping[str, str] | None = None
 
 
 def view(node: Object) -> NodeView:
     told = {name: value for name, value in objects.annotations(node).items() if name.startswith(PREFIX)}
-    return NodeView(objects.name(node), str((node.get("spec") or {}).get("podCIDR") or ""), told)
+    pod_range = str((node.get("spec") or {}).get("podCIDR") or "")
+    return NodeView(objects.name(node), pod_range, told, objects.condition_is(node, "Ready"), objects.condition(node, NETWORK_UNAVAILABLE))
 
 
 def announcement(backend: Backend, node_name: str, address: IPv4Address, told: Mapping[str, str]) -> dict[str, str]:
@@ -39,6 +49,24 @@ def announcement(backend: Backend, node_name: str, address: IPv4Address, told: M
     if not backend.type:
         return {}
     return {MANAGED: "true", TYPE: backend.type, DATA: backend.data(node_name), ADDRESS: told.get(OVERWRITE) or str(address)}
+
+
+def condition(verdict: Verdict) -> dict[str, str]:
+    """What a node says of its network, without the times. Out of reach of all others: the condition holds; of some: it only names them."""
+    if not verdict.silent:
+        return {"status": "False", "reason": UP, "message": "pods reach those of other nodes"}
+    named = ", ".join(f"{peer.name} ({peer.address})" for peer in verdict.silent[:NAMED_MOST])
+    rest = len(verdict.silent) - NAMED_MOST
+    named += f" and {rest} more" if rest > 0 else ""
+    what = f"UDP {PORT} does not get through to {named}"
+    if verdict.reached:
+        return {"status": "False", "reason": SOME_SILENT, "message": f"{what}; pods reach those of the other nodes"}
+    way_out = "let it through in both directions, or forward the port and start the node with --node-external-ip"
+    return {"status": "True", "reason": PEERS_UNREACHABLE, "message": f"{what}: pods reach none of other nodes; {way_out}"}
+
+
+def differs(wanted: Mapping[str, str], shown: Mapping[str, str] | None) -> bool:
+    return shown is None or any(shown.get(key) != value for key, value in wanted.items())
 
 
 def peers(nodes: Iterable[NodeView], own_name: str, backend: Backend, cluster: IPv4Network) -> tuple[list[Peer], list[str]]:

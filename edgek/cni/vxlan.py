@@ -26,9 +26,13 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 class VxlanBackend:
     type = "vxlan"
     overhead_bytes = vxlan.OVERHEAD_BYTES
+    routable = True
 
     def data(self, node_name: str) -> str:
         return orjson.dumps({"VNI": IDENTIFIER, "VtepMAC": mac_of(node_name)}).decode()
+
+    def answers(self, peer: Peer) -> bool:
+        return bool(published_mac(peer.data))
 
     def apply(self, kernel: Socket, here: Here, peers: Sequence[Peer]) -> Sequence[str]:
         if not peers and kernel.link(DEVICE) is None:

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
@@ -157,6 +158,17 @@ class Socket:
             if error.errno == errno.ENODEV:
                 return None
             raise
+
+    def packets(self, name: str) -> tuple[int, int] | None:
+        """How many a link has sent and received since it was made; None for one that is not there."""
+        request = Request(wire.GET_LINK, 0, wire.LINK.pack(0, 0, 0, 0, 0) + wire.text(3, name), f"get link {name}")
+        try:
+            counted = wire.attributes(self.dump(request)[0][wire.LINK.size :])[23]
+        except NetlinkError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+        return int.from_bytes(counted[8:16], sys.byteorder), int.from_bytes(counted[:8], sys.byteorder)
 
     def links(self) -> list[Link]:
         return [as_link(body) for body in self.dump(Request(wire.GET_LINK, wire.DUMP, wire.LINK.pack(0, 0, 0, 0, 0), "list links"))]

@@ -6,12 +6,18 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Threads(Protocol):
+    """A Worker, or one whose calls run in another network namespace."""
+
+    async def run(self, function: Callable[..., T], *args: object) -> T: ...
 
 
 class Worker:

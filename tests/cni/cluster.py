@@ -12,18 +12,20 @@ from pathlib import Path
 import attrs
 import trio
 
-from edgek.client.client import Client
+from edgek.client.client import STRATEGIC_MERGE_PATCH, Client
 from edgek.cni.network import PodNetwork
 from edgek.cni.node_network import NodeNetwork, Settings
+from edgek.cni.reach import Pace
 from edgek.cni.uplink import Wish
 from edgek.host import netlink
-from edgek.model import kinds
+from edgek.model import kinds, objects
 from tests.fakes.api import FakeApi
 from tests.fakes.machines import Greeter, Machine, Switch, ask, namespace
 from tests.fakes.realapi import RealApi
 
 CLUSTER, SERVICES = IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16")
 PATIENCE_S = 10.0
+QUICK = Pace(answer_s=0.2, pause_first_s=0.1, pause_most_s=0.2, watched_s=0.3)
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_HEADER_BYTES = 10, 2, 20
 
 
@@ -45,13 +47,15 @@ class Node:
         self.heard: list[str] = []
         self.wish = Wish(avoid=(CLUSTER, SERVICES))
         self.backend = backend
+        self.external: IPv4Address | None = None
         self._cluster = cluster
         self._folder = cluster.folder / machine.name
         self._scope = trio.CancelScope()
 
     async def start(self) -> None:
         self.attached = PodNetwork(self._folder / "pods", worker=self.machine.worker)  # type: ignore[arg-type]
-        settings = Settings(self.name, self.backend, CLUSTER, self._folder / "network.json", SERVICES, self.wish, own=(IPv4Address("10.43.0.10"),))
+        own, memory = (IPv4Address("10.43.0.10"),), self._folder / "network.json"
+        settings = Settings(self.name, self.backend, CLUSTER, memory, SERVICES, self.wish, own=own, external=self.external, pace=QUICK)
         api = Client(self._cluster.api)  # type: ignore[arg-type]
         self.network = NodeNetwork(settings, api, self.attached, lambda address: self.heard.append(str(address)), self.machine.worker)
         self._scope = trio.CancelScope()
@@ -123,6 +127,17 @@ class Cluster:
         node = self.api.one(kinds.NODE, name)
         assert node is not None
         return {key: value for key, value in node["metadata"]["annotations"].items() if key.startswith("flannel")}
+
+    async def says(self, name: str, ready: bool) -> None:
+        """What the node's kubelet would say."""
+        condition = {"type": "Ready", "status": "True" if ready else "False"}
+        await self.client.patch(kinds.NODE, name, {"status": {"conditions": [condition]}}, subresource="status", content_type=STRATEGIC_MERGE_PATCH)
+
+    def condition(self, name: str) -> dict[str, str]:
+        """What the node says of its network."""
+        node = self.api.one(kinds.NODE, name)
+        assert node is not None
+        return objects.condition(node, "NetworkUnavailable") or {}
 
     async def joined(self) -> None:
         """Every node reaches every other."""

@@ -15,9 +15,10 @@ import trio
 from edgek.client.transport import Disconnected
 from edgek.cni.vxlan import mac_of
 from edgek.host import netlink
+from edgek.host.vxlan import mend_checksums
 from edgek.model import kinds
 from tests.cni.cluster import Cluster, all_pairs_talk, fails, greeting, pings, until
-from tests.fakes.machines import ask, open_switch, sh
+from tests.fakes.machines import GATEWAY, ask, open_switch, sh
 
 pytestmark = pytest.mark.root
 ALL_FRAMES = 0x0003  # ETH_P_ALL
@@ -260,3 +261,84 @@ async def test_the_interface_that_the_operator_named_is_taken(cluster: Cluster) 
     assert one.heard[-1] == "172.31.0.5"
     assert "local 172.31.0.5 dev second" in one.machine.ip("-d link show flannel.1")
     assert "mtu 1250" in one.machine.ip("link show flannel.1")
+
+
+async def test_where_the_tunnel_does_not_get_through_the_node_says_so_and_takes_it_back(three: Cluster) -> None:
+    for node in three.nodes:
+        await three.says(node.name, ready=True)
+    if three.nodes[0].backend == "host-gw":  # no tunnel, and so nothing to say against it
+        await until(lambda: all(three.condition(node.name).get("reason") == "PodNetworkUp" for node in three.nodes))
+        return
+    one, two, _ = three.nodes
+    await until(lambda: three.condition("one").get("reason") == "PodNetworkUp")
+    before = three.condition("two")
+    one.machine.sh("nft 'add table inet wall; add chain inet wall in { type filter hook input priority 0; }'")
+    one.machine.sh("nft add rule inet wall in udp dport 8472 drop")
+    one.machine.ip("addr add 192.168.77.99/24 dev eth0")  # what changed made it ask again
+    one.machine.ip("addr del 192.168.77.11/24 dev eth0")
+    one.machine.ip("addr replace 192.168.77.99/24 dev eth0")
+    await until(lambda: three.condition("one").get("status") == "True")
+    said = three.condition("one")
+    assert said["reason"] == "PeersUnreachable"
+    assert all(word in said["message"] for word in ("UDP 8472", f"two ({two.machine.address})", "three"))
+    await until(lambda: three.condition("two").get("reason") == "SomePeersUnreachable")
+    assert three.condition("two")["status"] == "False"
+    assert three.condition("two")["lastTransitionTime"] == before["lastTransitionTime"]
+    one.machine.sh("nft delete table inet wall")
+    await until(lambda: all(three.condition(node.name).get("reason") == "PodNetworkUp" for node in three.nodes))
+    writes = len(three.api.writes)
+    await until(lambda: all(node.network.at_rest for node in three.nodes))
+    assert len(three.api.writes) == writes
+
+
+async def test_of_nodes_that_are_not_ready_nothing_is_said(cluster: Cluster) -> None:
+    one, two = await cluster.node("one"), await cluster.node("two")
+    await cluster.joined()
+    await cluster.says("two", ready=False)
+    two.machine.ip("link set eth0 down")
+    await until(lambda: cluster.condition("one").get("status") == "False")
+    await cluster.says("two", ready=True)
+    await until(lambda: cluster.condition("one").get("status") == "True")
+    await cluster.says("two", ready=False)
+    await until(lambda: cluster.condition("one").get("status") == "False")
+    assert one.network.uplink is not None
+
+
+async def test_what_breaks_in_silence_is_noticed_by_what_pods_send_in_vain(three: Cluster) -> None:
+    for node in three.nodes:
+        await three.says(node.name, ready=True)
+    one, two, _ = three.nodes
+    await until(lambda: three.condition("one").get("reason") == "PodNetworkUp")
+    if one.backend == "host-gw":
+        return
+    three.switch.ip("link set port1 down")
+    three.switch.ip("link set port2 down")  # one hears nothing of it
+    while three.condition("one")["status"] == "False":
+        assert await fails(one.pods[0], two.pods[0])
+    assert "two" in three.condition("one")["message"]
+
+
+async def test_a_node_with_an_address_before_a_router_is_sent_packets_there(cluster: Cluster) -> None:
+    """The router forwards UDP 8472, and nothing else. What it gets has its checksums, as from any real wire: a kernel that translates a packet of its own
+    machine whose inner checksum is still to be made spoils the outer one."""
+    one, two = await cluster.registered("one"), await cluster.node("two")
+    one.external = IPv4Address(GATEWAY)
+    cluster.switch.sh("nft 'add table ip router; add chain ip router in { type nat hook prerouting priority dstnat; }'")
+    cluster.switch.sh(f"nft add rule ip router in ip daddr {GATEWAY} udp dport 8472 ip saddr {two.machine.address} dnat to {one.machine.address}")
+    cluster.switch.sh("sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=0")
+    await one.start()
+    await until(lambda: cluster.annotations("one").get("flannel.alpha.coreos.com/public-ip") == GATEWAY)
+    netlink.in_namespace(two.machine.place, lambda: mend_checksums("eth0", "5.4"))
+    await one.pod("pod-one")
+    await two.pod("pod-two")
+    await cluster.joined()
+    assert two.forwardings() == {GATEWAY}
+    await all_pairs_talk([*one.pods, *two.pods])
+    assert one.heard == [one.machine.address]  # its own address is what it was
+
+
+async def test_with_host_gw_an_address_before_a_router_is_of_no_use(cluster: Cluster) -> None:
+    one = await cluster.registered("one", "host-gw")
+    one.external = IPv4Address("203.0.113.4")
+    await one.start()
+    await until(lambda: cluster.annotations("one").get("flannel.alpha.coreos.com/public-ip") == one.machine.address)

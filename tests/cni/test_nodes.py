@@ -9,7 +9,9 @@ from edgek.cni import nodes
 from edgek.cni.backend import OnlyHere, Peer
 from edgek.cni.backends import BACKENDS
 from edgek.cni.hostgw import HostGateway
+from edgek.cni.reach import Verdict
 from edgek.cni.vxlan import VxlanBackend, mac_of, published_mac
+from edgek.model.conditions import PEERS_UNREACHABLE
 
 CLUSTER = IPv4Network("10.42.0.0/16")
 DATA = '{"VNI":1,"VtepMAC":"5e:2d:12:34:56:78"}'
@@ -71,6 +73,39 @@ def test_each_backend_publishes_what_flannels_would() -> None:
 def test_an_administrator_names_the_address_of_a_forwarded_port() -> None:
     said = nodes.announcement(VxlanBackend(), "one", IPv4Address("192.168.1.5"), {nodes.OVERWRITE: "203.0.113.4"})
     assert said[nodes.ADDRESS] == "203.0.113.4"
+
+
+def known(number: int) -> Peer:
+    return Peer(f"n{number}", IPv4Address(f"192.0.2.{number}"), IPv4Network(f"10.42.{number}.0/24"))
+
+
+def test_who_reaches_all_or_has_nobody_to_reach_is_available() -> None:
+    for verdict in (Verdict(), Verdict(reached=True)):
+        assert nodes.condition(verdict)["status"] == "False"
+        assert nodes.condition(verdict)["reason"] == "PodNetworkUp"
+
+
+def test_who_reaches_some_is_available_and_names_the_others() -> None:
+    said = nodes.condition(Verdict(True, (known(2),)))
+    assert (said["status"], said["reason"]) == ("False", "SomePeersUnreachable")
+    assert "UDP 8472 does not get through to n2 (192.0.2.2)" in said["message"]
+
+
+def test_who_reaches_nobody_is_unavailable_and_is_told_the_port_the_peers_and_the_way_out() -> None:
+    said = nodes.condition(Verdict(False, (known(2),)))
+    assert (said["status"], said["reason"]) == ("True", PEERS_UNREACHABLE)
+    assert all(word in said["message"] for word in ("UDP 8472", "n2 (192.0.2.2)", "--node-external-ip"))
+    many = nodes.condition(Verdict(False, tuple(known(number) for number in range(2, 102))))
+    assert "n4 (192.0.2.4) and 97 more" in many["message"]
+    assert "n5" not in many["message"]
+
+
+def test_a_condition_is_written_when_its_words_change_and_not_when_its_times_do() -> None:
+    wanted = nodes.condition(Verdict(reached=True))
+    shown = nodes.view({"status": {"conditions": [{"type": "NetworkUnavailable", **wanted, "lastHeartbeatTime": "2020-01-01T00:00:00Z"}]}}).condition
+    assert not nodes.differs(wanted, shown)
+    assert nodes.differs(wanted, None)
+    assert nodes.differs(nodes.condition(Verdict(False, (known(2),))), shown)
 
 
 def test_a_nodes_hardware_address_is_its_own_and_stays() -> None:

@@ -277,7 +277,7 @@ def _selected(obj: Object, request: Request) -> bool:
 
 
 def _merge(into: Any, patch: Any, strategic: bool) -> None:
-    """A JSON merge patch, and of the strategic one: owner references by uid, finalizers to delete."""
+    """A JSON merge patch, and of the strategic one: owner references by uid, conditions by type, finalizers to delete."""
     for key, value in patch.items():
         if key.startswith("$deleteFromPrimitiveList/"):
             member = key.split("/", 1)[1]
@@ -292,6 +292,9 @@ def _merge(into: Any, patch: Any, strategic: bool) -> None:
                 else:
                     kept[ref["uid"]] = {**kept.get(ref["uid"], {}), **ref}
             into[key] = list(kept.values())
+        elif strategic and key == "conditions":
+            kept = {condition["type"]: condition for condition in into.get(key) or []}
+            into[key] = list((kept | {condition["type"]: {**kept.get(condition["type"], {}), **condition} for condition in value}).values())
         elif isinstance(value, dict):
             if not isinstance(into.get(key), dict):
                 into[key] = {}

@@ -91,6 +91,9 @@ class Switch:
     def ip(self, arguments: str) -> str:
         return sh(f"ip -n {self.place.name} {arguments}")
 
+    def sh(self, line: str) -> str:
+        return sh(f"nsenter --net={self.place} {line}")
+
     def machine(self, name: str) -> Machine:
         number = len(self.machines)
         place = self._stack.enter_context(namespace(name))

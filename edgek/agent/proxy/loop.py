@@ -6,9 +6,9 @@ writing the whole table anew, which needs nothing of what is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import attrs
 import trio
@@ -19,9 +19,7 @@ from edgek.client.informer import Informer
 from edgek.client.services import Service, Slice, by_service
 from edgek.host import kernel, log, process
 from edgek.host.nft import Nft, NftError
-from edgek.host.worker import Worker
-
-T = TypeVar("T")
+from edgek.host.worker import Threads, Worker
 
 REFUSES_IN_TRANSLATION = (5, 9)  # kernels from then on: see ``program.py``
 RETRY_S = 5.0  # after the kernel refused even the whole table
@@ -40,12 +38,6 @@ class PodPort(Protocol):
     def container_port(self) -> int: ...
     @property
     def host_ip(self) -> str: ...
-
-
-class Threads(Protocol):
-    """``host.worker.Worker``, or one whose calls run in another network namespace."""
-
-    async def run(self, function: Callable[..., T], *args: object) -> T: ...
 
 
 class HostPorts(Protocol):
