@@ -11,6 +11,7 @@ from edgek.client.https import HttpsTransport
 from edgek.client.transport import Disconnected
 from edgek.config import Config
 from edgek.model import errors, kinds, objects
+from edgek.model.conditions import NETWORK_UNAVAILABLE
 from edgek.model.errors import UsageError
 from edgek.model.objects import Object
 
@@ -65,7 +66,10 @@ def _problem(node: Object | None) -> str:
         return "it has joined, and is not registered yet"
     for condition in (node.get("status") or {}).get("conditions") or ():
         if condition["type"] == "Ready":
-            return "" if condition["status"] == "True" else f"it is not Ready: {condition.get('message') or condition.get('reason')}"
+            if condition["status"] != "True":
+                return f"it is not Ready: {condition.get('message') or condition.get('reason')}"
+            network = objects.condition(node, NETWORK_UNAVAILABLE) or {}
+            return str(network.get("message") or network.get("reason")) if network.get("status") == "True" else ""
     return "it is registered, and not Ready yet"
 
 

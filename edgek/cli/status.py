@@ -18,6 +18,7 @@ from edgek.client.client import Client
 from edgek.client.transport import Disconnected, Request, Transport
 from edgek.config import Config
 from edgek.model import errors, kinds, objects, quantity, requests
+from edgek.model.conditions import SOME_PEERS_UNREACHABLE
 from edgek.model.objects import Object
 
 if TYPE_CHECKING:
@@ -104,18 +105,27 @@ def node_summary(node: Object, pods: Iterable[Object]) -> dict[str, Any]:
             for name, amount in requests.of_pod(pod["spec"]).items():
                 if name in taken:
                     taken[name] += amount
-    conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+    shown = status.get("conditions") or ()
+    conditions = {c["type"]: c["status"] for c in shown}
     return {
         "name": objects.name(node),
         "ready": conditions.get("Ready") == "True",
         "schedulable": not (node.get("spec") or {}).get("unschedulable"),
         "trouble": sorted(name for name, value in conditions.items() if name != "Ready" and value == "True"),
+        "why": [str(c.get("message") or c.get("reason") or c["type"]) for c in shown if _is_trouble(c)],
         "address": next((a["address"] for a in status.get("addresses") or () if a["type"] == "InternalIP"), ""),
         "runtime": (status.get("nodeInfo") or {}).get("containerRuntimeVersion", ""),
         "pods": len(here),
         "requested": {name: amount / allocatable[name] if allocatable.get(name) else 0.0 for name, amount in taken.items()},
         "memoryBytes": allocatable.get("memory", 0) // quantity.NANO,
     }
+
+
+def _is_trouble(condition: Object) -> bool:
+    """Also of a condition that does not hold, where its reason says that something is amiss."""
+    if condition["type"] == "Ready":
+        return bool(condition["status"] != "True")
+    return bool(condition["status"] == "True" or condition.get("reason") == SOME_PEERS_UNREACHABLE)
 
 
 def pod_summary(pods: Iterable[Object]) -> dict[str, Any]:
@@ -158,7 +168,8 @@ def show(found: dict[str, Any]) -> Group:
         asked = [f"{node['requested'][name]:.0%}" for name in ("cpu", "memory")]
         nodes.add_row(node["name"], state, node["address"], str(node["pods"]), *asked, node["runtime"])
     states = ", ".join(f"{count} {state}" for state, count in found["pods"]["states"].items()) or "none"
-    parts += [nodes, "", Text.from_markup(f"[bold]Pods[/]: {states}")]
+    parts += [nodes, *(Text(f"{node['name']}: {why}", style="yellow") for node in found["nodes"] for why in node["why"])]
+    parts += ["", Text.from_markup(f"[bold]Pods[/]: {states}")]
     troubled = found["pods"]["troubled"]
     if troubled:
         table = _table(Table, "POD", "STATE", "WHY")

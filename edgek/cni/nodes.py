@@ -14,7 +14,7 @@ from edgek.cni.backend import NO_DATA, Backend, Peer
 from edgek.cni.reach import Verdict
 from edgek.cni.vxlan import PORT
 from edgek.model import objects
-from edgek.model.conditions import NETWORK_UNAVAILABLE, PEERS_UNREACHABLE
+from edgek.model.conditions import NETWORK_UNAVAILABLE, PEERS_UNREACHABLE, SOME_PEERS_UNREACHABLE
 from edgek.model.objects import Object
 
 PREFIX = "flannel.alpha.coreos.com/"
@@ -23,7 +23,7 @@ MANAGED, TYPE, DATA, ADDRESS, OVERWRITE = (
 )
 
 
-UP, SOME_SILENT = "PodNetworkUp", "SomePeersUnreachable"  # reasons of the condition, beside PEERS_UNREACHABLE
+UP = "PodNetworkUp"  # the condition's reason while all others are reached
 NAMED_MOST = 3  # nodes in a message
 
 
@@ -60,7 +60,7 @@ def condition(verdict: Verdict) -> dict[str, str]:
     named += f" and {rest} more" if rest > 0 else ""
     what = f"UDP {PORT} does not get through to {named}"
     if verdict.reached:
-        return {"status": "False", "reason": SOME_SILENT, "message": f"{what}; pods reach those of the other nodes"}
+        return {"status": "False", "reason": SOME_PEERS_UNREACHABLE, "message": f"{what}; pods reach those of the other nodes"}
     way_out = "let it through in both directions, or forward the port and start the node with --node-external-ip"
     return {"status": "True", "reason": PEERS_UNREACHABLE, "message": f"{what}: pods reach none of other nodes; {way_out}"}
 

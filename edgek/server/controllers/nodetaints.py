@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgek.model import objects
+from edgek.model.conditions import NETWORK_UNAVAILABLE, PEERS_UNREACHABLE
 from edgek.model.objects import Object
 from edgek.model.when_away import NOT_READY, UNREACHABLE
 
@@ -13,7 +14,7 @@ OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 PRESSURES = {
     "MemoryPressure": "node.kubernetes.io/memory-pressure",
     "DiskPressure": "node.kubernetes.io/disk-pressure",
-    "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
+    NETWORK_UNAVAILABLE: "node.kubernetes.io/network-unavailable",
     "PIDPressure": "node.kubernetes.io/pid-pressure",
 }
 OURS = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *PRESSURES.values()})
@@ -24,7 +25,9 @@ Mark = tuple[str, str]  # key and effect
 
 def wanted(node: Object, *, evicts: bool) -> set[Mark]:
     """``evicts`` is false while no node at all is ready: then it is rather us who are cut off."""
-    marks = {(taint, "NoSchedule") for condition, taint in PRESSURES.items() if objects.condition_is(node, condition)}
+    marks = {
+        (taint, "NoSchedule") for condition, taint in PRESSURES.items() if objects.condition_is(node, condition) and not _works_alone(node, condition)
+    }
     if (node.get("spec") or {}).get("unschedulable"):
         marks.add((UNSCHEDULABLE, "NoSchedule"))
     ready = objects.condition(node, "Ready") or {}
@@ -36,6 +39,15 @@ def wanted(node: Object, *, evicts: bool) -> set[Mark]:
     elif not ready:
         marks.add((NOT_READY, "NoSchedule"))
     return marks
+
+
+def _works_alone(node: Object, condition: str) -> bool:
+    """A node that reaches no other node's pods is as good as ever for pods that need none of them, which at the edge are most: no taint for that.
+
+    By other reasons (somebody else's pod network is not set up yet) the condition is upstream's, and so is the taint.
+    """
+    found = objects.condition(node, condition) or {}
+    return condition == NETWORK_UNAVAILABLE and found.get("reason") == PEERS_UNREACHABLE
 
 
 def changed(node: Object, marks: set[Mark], now: str) -> list[Taint] | None:
