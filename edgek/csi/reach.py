@@ -25,7 +25,7 @@ class Reach(Protocol):
 
 
 class Mounted:
-    """By a mount that only this thread sees, at ``point``."""
+    """By a mount that only this thread sees, at ``point``. Nothing but the kernel is needed for it on a node that makes volumes."""
 
     def __init__(self, point: Path = POINT) -> None:
         self._point = point
@@ -35,5 +35,5 @@ class Mounted:
         self._point.mkdir(mode=0o700, parents=True, exist_ok=True)
         words = [*(export.options.split(",") if export.options else ()), *OPTIONS]
         with private_mounts():
-            remote_mount.mount_nfs(export.server, export.share, self._point, words)
+            remote_mount.mount_nfs(export.server, export.share, self._point, words, helper=False)
             yield self._point

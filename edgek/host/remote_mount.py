@@ -21,7 +21,8 @@ from edgek.host.mount import OPTIONS, Mount, mount_points, mounts
 
 KINDS = frozenset({"nfs", "nfs4"})
 HELPER = "/sbin/mount.nfs"  # of the distribution's package; it finds out which versions the server has, and starts what NFSv3 needs for locks
-VERSIONS = ("4.2", "4.1", "3")  # that are tried without it
+VERSIONS = ("4.2", "4.1", "4.0", "3")  # that are tried without it
+OTHER_VERSION = os.strerror(errno.EPROTONOSUPPORT)
 
 MOUNT_S = 30.0  # for a server to answer: its network or itself may be on the way up
 LOCAL_S = 10.0  # for what asks it little or nothing
@@ -59,20 +60,18 @@ def mount_nfs(server: str, path: str, target: Path, options: Sequence[str] = (),
     if os.path.exists(HELPER) if helper is None else helper:
         _mount(["-t", "nfs"], list(options), source_of(server, path), target, timeout_s)
         return
+    address = f"addr={_address(server)}"
     said = any(option.startswith(("vers=", "nfsvers=")) for option in options)
-    refused: MountRefused | None = None
+    refusals = []
     for version in ("",) if said else VERSIONS:
-        chosen = [*options, *([f"vers={version}"] if version else ()), f"addr={_address(server)}"]
-        if version == "3":
-            chosen.append("nolock")  # that needs rpc.statd
+        chosen = [*options, *([f"vers={version}"] if version else ()), *(["nolock"] if version == "3" else ()), address]  # locks need rpc.statd
         try:
             _mount(["-i", "-t", "nfs"], chosen, source_of(server, path), target, timeout_s)
         except MountRefused as exc:
-            refused = exc
+            refusals.append(exc)
         else:
             return
-    if refused is not None:
-        raise refused
+    raise next((each for each in refusals if OTHER_VERSION not in str(each)), refusals[0])
 
 
 def _address(server: str) -> str:

@@ -55,8 +55,14 @@ def test_without_the_helper_the_kernel_is_given_an_address_and_asked_for_each_ve
     remote_mount.mount_nfs("files", "/x", tmp_path, ["hard"], helper=False)
     asked = [line for line in argv(programs) if "nfs" in line]
     assert asked == [f"-c -i -t nfs -o hard,vers={more} files:/x {tmp_path}" for more in (
-        "4.2,addr=192.0.2.7", "4.1,addr=192.0.2.7", "3,addr=192.0.2.7,nolock",
+        "4.2,addr=192.0.2.7", "4.1,addr=192.0.2.7", "4.0,addr=192.0.2.7", "3,nolock,addr=192.0.2.7",
     )]  # fmt: skip
+
+
+def test_of_all_refusals_the_one_that_is_not_about_versions_is_told(programs: Path, tmp_path: Path) -> None:
+    program(programs, "mount", "case $* in *vers=3*) echo access denied;; *) echo Protocol not supported;; esac; exit 32")
+    with pytest.raises(MountRefused, match="access denied"):
+        remote_mount.mount_nfs("192.0.2.7", "/x", tmp_path, helper=False)
 
 
 def test_a_version_that_was_asked_for_is_the_only_one_tried(programs: Path, tmp_path: Path) -> None:
