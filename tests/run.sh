@@ -8,14 +8,15 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 
 say() { printf '\n== %s\n' "$*"; }
 
-# What the tests of the node need from the distribution: program, package.
+# What the tests of the node need from the distribution: program or file, package.
 NEEDED='containerd:containerd runc:runc nft:nftables ip:iproute2 conntrack:conntrack musl-gcc:musl-tools strace:strace zstd:zstd nginx:nginx-light
-busybox:busybox-static faketime:faketime qemu-system-x86_64:qemu-system-x86 debootstrap:debootstrap mkfs.ext4:e2fsprogs cpio:cpio cc:gcc'
+busybox:busybox-static faketime:faketime qemu-system-x86_64:qemu-system-x86 debootstrap:debootstrap mkfs.ext4:e2fsprogs cpio:cpio cc:gcc
+/usr/include/zstd.h:libzstd-dev /usr/include/nftables/libnftables.h:libnftables-dev'
 
 install_packages() {
     missing=
     for pair in $NEEDED; do
-        command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+        command -v "${pair%%:*}" >/dev/null 2>&1 || [ -e "${pair%%:*}" ] || missing="$missing ${pair#*:}"
     done
     command -v kubectl >/dev/null 2>&1 || missing="$missing kubernetes-client"
     [ -n "$missing" ] || return 0

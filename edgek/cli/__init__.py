@@ -40,7 +40,10 @@ COMMANDS: tuple[Command, ...] = (
 )
 
 # Faces that edgek calls itself by, in a child process: not for people, so not in the list above.
-INTERNAL = {"internal-store": "edgek.server.store.schema"}
+INTERNAL = {
+    "internal-store": "edgek.server.store.schema",
+    "internal-selftest": "selftest",  # only in a packed file: packaging/selftest.py
+}
 
 # What k3s has as a command and edgek has not (yet): refused by name.
 REFUSED = {

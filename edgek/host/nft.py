@@ -1,25 +1,62 @@
-"""libnftables by way of ctypes: the only module to know it.
+"""nftables by way of libnftables: the only module to know it.
 
 A program of commands is one transaction: all of it happens or nothing. Changing one element takes 0.2 ms this way; the ``nft`` program needs 10 ms.
-The library is GPL-2: a packed edgek will have to keep it in a process of its own, or speak netlink here instead.
+In a checkout the library is called in this process. It is GPL-2, and not to be linked with us in a file that is given away: a packed edgek talks by a
+pipe to a small program that is (``packaging/onefile/nft.c``).
 """
 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
+import struct
+import subprocess
+from pathlib import Path
+from typing import Protocol
+
+from edgek.host import bundled, process
 
 LIBRARY = "libnftables.so.1"
+HELPER = "edgek-nft"
 LARGE_BYTES = 1 << 18  # of a program. The library frees what it took for one in pieces that the allocator would keep: 65 MB for 10,000 Services
+_LENGTH = struct.Struct("<I")
+_ANSWER = struct.Struct("<III")  # failed, and the lengths of output and problem
 
 
 class NftError(Exception):
     """The kernel or the library refused a program; the message is the library's."""
 
 
-class Nft:
-    """One context. Calls block, and must not overlap: run them in a Worker with one thread. Raises OSError without the library."""
+class _Way(Protocol):
+    def run(self, program: bytes) -> tuple[bool, bytes, bytes]:
+        """Whether it failed, what it printed, what the problem was."""
+        ...
 
+    def close(self) -> None: ...
+
+
+class Nft:
+    """Acts in the network namespace of the thread that makes it, for ever. Calls block, and must not overlap: run them in a Worker with one thread.
+
+    ``helper`` names the program that speaks for us; by default that of a packed file. Raises OSError where neither it nor the library is there.
+    """
+
+    def __init__(self, helper: Path | None = None) -> None:
+        helper = helper or bundled.program(HELPER)
+        self._way: _Way = _Helper(helper) if helper else _Library()
+
+    def run(self, program: str) -> str:
+        """Carry a program out; what it prints. Raises NftError."""
+        failed, output, problem = self._way.run(program.encode())
+        if failed:
+            raise NftError(problem.decode(errors="replace").strip())
+        return output.decode()
+
+    def close(self) -> None:
+        """May be called twice."""
+        self._way.close()
+
+
+class _Library:
     def __init__(self) -> None:
         library = ctypes.CDLL(LIBRARY)  # releases the interpreter's lock during calls
         library.nft_ctx_new.restype = ctypes.c_void_p
@@ -36,22 +73,52 @@ class Nft:
         library.nft_ctx_buffer_output(self._context)
         library.nft_ctx_buffer_error(self._context)
 
-    def run(self, program: str) -> str:
-        """Carry a program out in the network namespace of the calling thread; what it prints. Raises NftError."""
-        failed = self._library.nft_run_cmd_from_buffer(self._context, program.encode())
-        output = self._library.nft_ctx_get_output_buffer(self._context) or b""
-        problem = self._library.nft_ctx_get_error_buffer(self._context) or b""
+    def run(self, program: bytes) -> tuple[bool, bytes, bytes]:
+        failed = self._library.nft_run_cmd_from_buffer(self._context, program)
+        output = bytes(self._library.nft_ctx_get_output_buffer(self._context) or b"")
+        problem = bytes(self._library.nft_ctx_get_error_buffer(self._context) or b"")
         if len(program) > LARGE_BYTES:
             _give_back_memory()
-        if failed:
-            raise NftError(problem.decode(errors="replace").strip())
-        return bytes(output).decode()
+        return bool(failed), output, problem
 
     def close(self) -> None:
-        """May be called twice."""
         if self._context:
             self._library.nft_ctx_free(self._context)
             self._context = None
+
+
+class _Helper:
+    """One process, begun where we are. It gives memory back by itself."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        self._child: subprocess.Popen[bytes] | None = process.start_talking([program])
+
+    def run(self, program: bytes) -> tuple[bool, bytes, bytes]:
+        self._child = self._child or process.start_talking([self._program])
+        try:
+            return _ask(self._child, program)
+        except (OSError, EOFError):
+            code = self._child.wait()
+            self._child = None
+            return True, b"", f"{self._program} ended with code {code}; it is started again".encode()
+
+    def close(self) -> None:
+        if self._child:
+            self._child.communicate()  # closes its input: it ends
+            self._child = None
+
+
+def _ask(child: subprocess.Popen[bytes], program: bytes) -> tuple[bool, bytes, bytes]:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(_LENGTH.pack(len(program)) + program)
+    child.stdin.flush()
+    head = child.stdout.read(_ANSWER.size)
+    if len(head) < _ANSWER.size:
+        raise EOFError
+    failed, printed, problem = _ANSWER.unpack(head)
+    return bool(failed), child.stdout.read(printed), child.stdout.read(problem)
 
 
 def _give_back_memory() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -14,19 +17,33 @@ from edgek.host.nft import LARGE_BYTES, Nft, NftError
 
 pytestmark = pytest.mark.root
 
+SOURCE = Path(__file__).parents[2] / "packaging" / "onefile" / "nft.c"
 
-@pytest.fixture
-def nft() -> Iterator[Nft]:
+
+@pytest.fixture(scope="module")
+def helper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built = tmp_path_factory.mktemp("nft") / "edgek-nft"
+    if shutil.which("gcc") is None or not Path("/usr/include/nftables/libnftables.h").exists():
+        pytest.skip("needs gcc and libnftables-dev")
+    subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-o", built, SOURCE, "-lnftables"], check=True)
+    return built
+
+
+@pytest.fixture(params=["library", "helper"])
+def nft(request: pytest.FixtureRequest) -> Iterator[Nft]:
+    program = request.getfixturevalue("helper") if request.param == "helper" else None
     name = f"ek{uuid.uuid4().hex[:6]}"
     subprocess.run(["ip", "netns", "add", name], check=True)
-    made = netlink.in_namespace(Path("/run/netns") / name, Nft)  # its socket stays there
+    made = netlink.in_namespace(Path("/run/netns") / name, lambda: Nft(program))  # it stays there
     yield made
     made.close()
     subprocess.run(["ip", "netns", "del", name], check=True)
 
 
 def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    """Of this process and its children."""
+    children = [Path("/proc") / pid / "statm" for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    return sum(int(file.read_text().split()[1]) * 4096 for file in [Path("/proc/self/statm"), *children])
 
 
 def test_a_program_happens_as_a_whole_or_not_at_all(nft: Nft):
@@ -45,3 +62,18 @@ def test_what_a_large_program_took_is_given_back(nft: Nft):
     nft.run(program)
     kept = resident_bytes() - before - 2 * len(program)  # the text, and its encoding
     assert kept < 10 * len(program), f"{kept >> 20} MB were kept"
+
+
+def test_a_helper_that_ended_is_started_again(helper: Path):
+    nft = Nft(helper)
+    (child,) = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split() if _is(pid, helper)]
+    os.kill(int(child), signal.SIGKILL)
+    with pytest.raises(NftError, match="started again"):
+        nft.run("list tables")
+    assert nft.run("list tables") is not None
+    nft.close()
+    nft.close()
+
+
+def _is(pid: str, program: Path) -> bool:
+    return os.readlink(f"/proc/{pid}/exe") == str(program)

@@ -1,0 +1,26 @@
+"""What a packed file brings along: programs in ``bin`` beside the frozen ``edgek``. In a checkout the machine's own are used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def folder() -> Path | None:
+    """``bin`` of the unpacked tree; None when this is no packed edgek."""
+    return Path(sys.executable).resolve().parent / "bin" if getattr(sys, "frozen", False) else None
+
+
+def program(name: str) -> Path | None:
+    """Where the bundled program of this name lies; None where none was bundled."""
+    place = folder()
+    found = place / name if place else None
+    return found if found and found.exists() else None
+
+
+def go_first() -> None:
+    """Programs that came along are found before the machine's own: they were tested together."""
+    place = folder()
+    if place is not None:
+        os.environ["PATH"] = os.pathsep.join(filter(None, (str(place), os.environ.get("PATH", ""))))

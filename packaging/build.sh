@@ -1,0 +1,34 @@
+#!/bin/sh
+# Build one file that needs nothing of the machine it runs on: dist/edgek-<version>-linux-<arch>.
+#
+#     packaging/build.sh [--arch amd64] [--images DIR] [--with-kubectl FILE] [--level 1-19]
+#
+# --images DIR        image tars to take along; every node that starts from the file has them
+# --with-kubectl FILE a kubectl to take along, as `edgek kubectl` and, by a symlink of that name, as kubectl
+# --level N           how hard zstd tries: 19 for what is given away, 3 for trying something out
+#
+# Wanted: Debian 12 or its like (the file then runs where glibc is 2.36 or newer), Go 1.21 or newer (it fetches the Go that containerd wants), and as
+# root it installs the packages that are missing. What is bundled, in which version, is in onefile/bundled.toml.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+python=${PYTHON:-/usr/bin/python3}
+packages="python3-venv libpython3.11 gcc musl-tools binutils libc6-dev linux-libc-dev libseccomp-dev libnftables-dev zstd"
+
+missing=""
+for package in $packages; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "ok installed" || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ]; then
+        echo "missing packages:$missing; run: sudo apt-get install$missing" >&2
+        exit 1
+    fi
+    apt-get update -q >/dev/null
+    # shellcheck disable=SC2086  # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null
+fi
+if ! command -v go >/dev/null; then
+    echo "there is no go on the PATH: containerd and runc are compiled from their modules. Install Go 1.21 or newer" >&2
+    exit 1
+fi
+exec "$python" "$here/onefile" "$@"

@@ -1,0 +1,356 @@
+/* What a packed file begins with: unpacks what is behind it, once, and becomes it.
+ *
+ * The file is this program, an archive (ustar, in zstd), and a trailer that says where the archive lies and what its SHA-256 is. It is unpacked to
+ * dist/<the hash's first 12 digits> below $EDGEK_DATA_DIR or /var/lib/edgek, where that can be written, else below the user's cache; under another
+ * name first, so that a power cut leaves either all of it or nothing. Trees of former versions that no process runs from are removed then.
+ *
+ * Called by the name of one of the programs inside (ctr, runc, kubectl), it becomes that one. Exit code 126: it could not be unpacked or started.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "zstd.h"
+
+#define NAME_LENGTH 12
+#define BLOCK 512
+#define DEFAULT_DATA_DIR "/var/lib/edgek"
+#define CONTAINERD_SOCKET "/run/edgek/containerd.sock"
+
+struct trailer {
+    uint64_t offset; /* of the archive in this file, in bytes, little-endian as every machine we serve */
+    uint64_t size;
+    char sha256[64];
+    char magic[16];
+};
+
+static const char MAGIC[16] = "edgek-packed-1\n";
+static const char DAMAGED[] = "this file is cut off or damaged. Fetch it again";
+
+static void fail(const char *what, const char *path) {
+    fprintf(stderr, "edgek: %s %s: %s\n", what, path, strerror(errno));
+    exit(126);
+}
+
+static void refuse(const char *what) {
+    fprintf(stderr, "edgek: %s\n", what);
+    exit(126);
+}
+
+/* A path, into PATH_MAX bytes. */
+static void compose(char *path, const char *format, ...) {
+    va_list parts;
+    va_start(parts, format);
+    if (vsnprintf(path, PATH_MAX, format, parts) >= PATH_MAX) {
+        errno = ENAMETOOLONG;
+        fail("cannot unpack to", path);
+    }
+    va_end(parts);
+}
+
+/* --- the archive ---------------------------------------------------------------------------------------------------------------------- */
+
+struct source {
+    int file;
+    uint64_t left; /* of the archive, still compressed */
+    ZSTD_DStream *stream;
+    ZSTD_inBuffer in;
+    ZSTD_outBuffer out;
+    size_t taken;  /* of out */
+    size_t expect; /* 0 when the archive is at its end, and its checksum is right */
+};
+
+static void open_source(struct source *source, int file, const struct trailer *trailer) {
+    memset(source, 0, sizeof *source);
+    source->file = file;
+    source->left = trailer->size;
+    source->expect = 1;
+    source->stream = ZSTD_createDStream();
+    source->in.src = malloc(ZSTD_DStreamInSize());
+    source->out.dst = malloc(source->out.size = ZSTD_DStreamOutSize());
+    if (!source->stream || !source->in.src || !source->out.dst)
+        refuse("not enough memory to unpack");
+    if (lseek(file, (off_t)trailer->offset, SEEK_SET) < 0)
+        fail("cannot read", "itself");
+}
+
+/* 0 when there is no more. */
+static int fill(struct source *source) {
+    source->out.pos = source->taken = 0;
+    while (source->expect && source->out.pos == 0) {
+        if (source->in.pos == source->in.size) {
+            size_t want = ZSTD_DStreamInSize();
+            ssize_t got = read(source->file, (void *)source->in.src, want < source->left ? want : source->left);
+            if (got <= 0)
+                refuse(DAMAGED);
+            source->left -= (uint64_t)got;
+            source->in.size = (size_t)got;
+            source->in.pos = 0;
+        }
+        source->expect = ZSTD_decompressStream(source->stream, &source->out, &source->in);
+        if (ZSTD_isError(source->expect))
+            refuse(DAMAGED);
+    }
+    return source->out.pos != 0;
+}
+
+/* Some of what is next, at most `most` bytes, at `*from`. */
+static size_t next(struct source *source, const char **from, size_t most) {
+    if (source->taken == source->out.pos && !fill(source))
+        refuse(DAMAGED);
+    size_t part = source->out.pos - source->taken;
+    *from = (const char *)source->out.dst + source->taken;
+    if (part > most)
+        part = most;
+    source->taken += part;
+    return part;
+}
+
+/* Exactly `size` bytes, at most BLOCK of them. */
+static void take(struct source *source, char *to, size_t size) {
+    while (size) {
+        const char *from;
+        size_t part = next(source, &from, size);
+        memcpy(to, from, part);
+        to += part;
+        size -= part;
+    }
+}
+
+static void write_file(struct source *source, const char *path, uint64_t size, mode_t mode) {
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (file < 0)
+        fail("cannot unpack", path);
+    for (uint64_t left = size; left;) {
+        const char *from;
+        size_t part = next(source, &from, left);
+        left -= part;
+        while (part) {
+            ssize_t written = write(file, from, part);
+            if (written < 0)
+                fail("cannot unpack", path);
+            from += written;
+            part -= (size_t)written;
+        }
+    }
+    char padding[BLOCK];
+    take(source, padding, (BLOCK - size % BLOCK) % BLOCK);
+    if (fchmod(file, mode) || close(file))
+        fail("cannot unpack", path);
+}
+
+/* One ustar entry below `folder`; 0 at the archive's end. */
+static int unpack_entry(struct source *source, const char *folder) {
+    char header[BLOCK], name[101] = "", prefix[156] = "", target[101] = "", path[PATH_MAX];
+    take(source, header, BLOCK);
+    if (!header[0])
+        return 0;
+    memcpy(name, header, 100);
+    memcpy(target, header + 157, 100);
+    memcpy(prefix, header + 345, 155);
+    compose(path, "%s/%s%s%s", folder, prefix, prefix[0] ? "/" : "", name);
+    mode_t mode = (mode_t)strtoul(header + 100, NULL, 8);
+    switch (header[156]) {
+    case '5':
+        if (mkdir(path, mode) && errno != EEXIST)
+            fail("cannot unpack", path);
+        break;
+    case '2':
+        if (symlink(target, path))
+            fail("cannot unpack", path);
+        break;
+    case '0':
+        write_file(source, path, strtoull(header + 124, NULL, 8), mode);
+        break;
+    default:
+        refuse(DAMAGED);
+    }
+    return 1;
+}
+
+static void unpack(int file, const struct trailer *trailer, const char *folder) {
+    struct source source;
+    open_source(&source, file, trailer);
+    while (unpack_entry(&source, folder))
+        ;
+    while (fill(&source)) /* so that the checksum at the end is looked at */
+        ;
+}
+
+/* --- where it goes -------------------------------------------------------------------------------------------------------------------- */
+
+static int remove_one(const char *path, const struct stat *what, int kind, struct FTW *place) {
+    (void)what, (void)kind, (void)place;
+    return remove(path);
+}
+
+static void remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+
+/* Does a process run from below this folder? Those that we may not look at belong to others, and so would the folder. */
+static int in_use(const char *folder) {
+    DIR *processes = opendir("/proc");
+    struct dirent *each;
+    size_t length = strlen(folder);
+    int found = processes == NULL; /* without /proc nobody can say */
+    while (!found && (each = readdir(processes))) {
+        char link[PATH_MAX], program[PATH_MAX];
+        if (each->d_name[0] < '0' || each->d_name[0] > '9')
+            continue;
+        compose(link, "/proc/%s/exe", each->d_name);
+        ssize_t got = readlink(link, program, sizeof program - 1);
+        if (got < 0)
+            continue;
+        program[got] = 0;
+        found = !strncmp(program, folder, length) && program[length] == '/';
+    }
+    if (processes)
+        closedir(processes);
+    return found;
+}
+
+static void remove_former(const char *base, const char *current) {
+    DIR *folder = opendir(base);
+    struct dirent *each;
+    if (!folder)
+        return;
+    while ((each = readdir(folder))) {
+        char path[PATH_MAX], real[PATH_MAX];
+        int left_over = !strncmp(each->d_name, ".new-", 5);
+        if (!left_over && (strlen(each->d_name) != NAME_LENGTH || !strcmp(each->d_name, current)))
+            continue;
+        compose(path, "%s/%s", base, each->d_name);
+        if (left_over || (realpath(path, real) && !in_use(real)))
+            remove_tree(path);
+    }
+    closedir(folder);
+}
+
+/* mkdir -p; 0 when it is a folder that we may write to. */
+static int make_folder(const char *path) {
+    char part[PATH_MAX];
+    compose(part, "%s", path);
+    for (char *at = part + 1; *at; at++) {
+        if (*at != '/')
+            continue;
+        *at = 0;
+        mkdir(part, 0755);
+        *at = '/';
+    }
+    mkdir(part, 0755);
+    return access(part, W_OK | X_OK);
+}
+
+static int is_unpacked(const char *tree) {
+    char program[PATH_MAX];
+    compose(program, "%s/edgek", tree);
+    return access(program, X_OK) == 0;
+}
+
+/* Make `tree` = base/name. One process at a time: a small board has no memory for two. */
+static void install(int self, const struct trailer *trailer, const char *base, const char *name, const char *tree) {
+    char lock[PATH_MAX], fresh[PATH_MAX];
+    compose(lock, "%s/.lock", base);
+    int held = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (held < 0)
+        fail("cannot unpack to", base);
+    flock(held, LOCK_EX);
+    if (!is_unpacked(tree)) {
+        remove_former(base, name);
+        compose(fresh, "%s/.new-%s", base, name);
+        if (mkdir(fresh, 0755))
+            fail("cannot unpack to", fresh);
+        unpack(self, trailer, fresh);
+        int folder = open(fresh, O_RDONLY | O_CLOEXEC);
+        if (folder < 0 || syncfs(folder))
+            fail("cannot write down", fresh);
+        remove_tree(tree); /* one that somebody damaged */
+        if (rename(fresh, tree))
+            fail("cannot unpack to", tree);
+        fsync(held);
+    }
+    close(held);
+}
+
+/* The folder that holds the unpacked trees: one that has ours already, else the first that can be written. */
+static void choose(char bases[][PATH_MAX], int count, const char *name, char *base) {
+    char tree[PATH_MAX];
+    for (int i = 0; i < count; i++) {
+        compose(tree, "%s/%s", bases[i], name);
+        if (is_unpacked(tree)) {
+            strcpy(base, bases[i]);
+            return;
+        }
+    }
+    for (int i = 0; i < count; i++)
+        if (make_folder(bases[i]) == 0) {
+            strcpy(base, bases[i]);
+            return;
+        }
+    fail("no place to unpack to: set EDGEK_DATA_DIR to a folder that can be written;", bases[0]);
+}
+
+static int candidates(char bases[][PATH_MAX]) {
+    const char *data = getenv("EDGEK_DATA_DIR"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int count = 0;
+    compose(bases[count++], "%s/dist", data && *data ? data : DEFAULT_DATA_DIR);
+    if (cache && *cache)
+        compose(bases[count++], "%s/edgek/dist", cache);
+    else if (home && *home)
+        compose(bases[count++], "%s/.cache/edgek/dist", home);
+    return count;
+}
+
+/* --- this file ------------------------------------------------------------------------------------------------------------------------ */
+
+static int open_self(struct trailer *trailer) {
+    int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (self < 0)
+        fail("cannot read itself by way of", "/proc/self/exe");
+    off_t end = lseek(self, 0, SEEK_END);
+    if (end < (off_t)sizeof *trailer || pread(self, trailer, sizeof *trailer, end - (off_t)sizeof *trailer) != sizeof *trailer)
+        refuse(DAMAGED);
+    if (memcmp(trailer->magic, MAGIC, sizeof MAGIC) || trailer->offset + trailer->size + sizeof *trailer != (uint64_t)end)
+        refuse(DAMAGED);
+    return self;
+}
+
+static void become(const char *tree, const char *face, char **arguments) {
+    char program[PATH_MAX];
+    compose(program, "%s/bin/%s", tree, face);
+    if (strcmp(face, "edgek") && access(program, X_OK) == 0) {
+        setenv("CONTAINERD_ADDRESS", CONTAINERD_SOCKET, 0);
+        setenv("CONTAINERD_NAMESPACE", "k8s.io", 0);
+    } else {
+        compose(program, "%s/edgek", tree);
+    }
+    execv(program, arguments);
+    if (errno == EACCES)
+        fail("its file system allows no programs (noexec): set EDGEK_DATA_DIR to a folder elsewhere;", program);
+    fail("cannot start", program);
+}
+
+int main(int count, char **arguments) {
+    static char bases[2][PATH_MAX], base[PATH_MAX], tree[PATH_MAX];
+    struct trailer trailer;
+    char name[NAME_LENGTH + 1] = "";
+    int self = open_self(&trailer);
+    memcpy(name, trailer.sha256, NAME_LENGTH);
+    umask(022);
+    choose(bases, candidates(bases), name, base);
+    compose(tree, "%s/%s", base, name);
+    if (!is_unpacked(tree))
+        install(self, &trailer, base, name, tree);
+    const char *slash = count ? strrchr(arguments[0], '/') : NULL;
+    become(tree, slash ? slash + 1 : count ? arguments[0] : "edgek", arguments);
+}

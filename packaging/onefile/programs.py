@@ -1,0 +1,97 @@
+"""The programs that are compiled: containerd with ctr, its shim, runc, the CNI shim, the nftables helper, and what unpacks it all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from pins import BuildError, Pins
+
+HERE = Path(__file__).parent
+REPRODUCIBLE = ("-trimpath", "-buildvcs=false", "-mod=readonly")
+NOT_WANTED = "no_btrfs no_devmapper no_zfs static_build"  # snapshotters that nobody uses on such boards
+DECODER_ONLY = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-DZSTD_LEGACY_SUPPORT=0", "-DZSTD_DISABLE_ASM")
+LIBRARY_DIR = "lib-nft"  # beside bin: what edgek-nft is linked with, and nobody else
+
+
+def build(work: Path, tree: Path, pins: Pins) -> None:
+    """Into ``tree/bin``, and ``tree/lib-nft``."""
+    (tree / "bin").mkdir(parents=True)
+    _containerd(work, tree, pins.modules["containerd"])
+    _runc(tree, pins.modules["runc"])
+    _nft(tree, list(pins.libraries))
+
+
+def _containerd(work: Path, tree: Path, pin: dict[str, object]) -> None:
+    source = work / "containerd"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(_module(pin), source)
+    subprocess.run(["chmod", "-R", "u+w", source], check=True)
+    shutil.copyfile(HERE / "containerd.go", source / "cmd" / "containerd" / "main.go")
+    flags = f"-s -w -X {pin['module']}/version.Version={str(pin['version']).removeprefix('v')}"
+    command = ["go", "build", *REPRODUCIBLE, "-tags", NOT_WANTED, "-ldflags", flags, "-o", f"{tree / 'bin'}/"]
+    subprocess.run([*command, "./cmd/containerd", "./cmd/containerd-shim-runc-v2"], check=True, cwd=source, env={**os.environ, "CGO_ENABLED": "0"})
+    (tree / "bin" / "ctr").symlink_to("containerd")
+
+
+def _runc(tree: Path, pin: dict[str, object]) -> None:
+    flags = f"-s -w -extldflags -static -X main.version={str(pin['version']).removeprefix('v')}"
+    command = ["go", "build", *REPRODUCIBLE, "-tags", "seccomp netgo osusergo", "-ldflags", flags, "-o", tree / "bin" / "runc", "."]
+    subprocess.run(command, check=True, cwd=_module(pin), env={**os.environ, "CGO_ENABLED": "1"})
+
+
+def _nft(tree: Path, packages: list[str]) -> None:
+    flags = ("-lnftables", f"-Wl,-rpath,$ORIGIN/../{LIBRARY_DIR}", "-Wl,--disable-new-dtags")  # the old tag holds for what its libraries want too
+    subprocess.run(["gcc", "-Os", "-s", "-o", tree / "bin" / "edgek-nft", HERE / "nft.c", *flags], check=True)
+    (tree / LIBRARY_DIR).mkdir()
+    for package in packages:
+        listed = subprocess.run(["dpkg-query", "-L", package], check=True, capture_output=True, text=True).stdout.split()
+        for file in map(Path, listed):
+            if ".so." in file.name and file.is_symlink():  # by the name that programs ask for
+                shutil.copyfile(file.resolve(), tree / LIBRARY_DIR / file.name)
+
+
+def shim(target: Path) -> None:
+    """What containerd calls for a pod's network."""
+    subprocess.run(["musl-gcc", "-Os", "-static", "-s", "-o", target, HERE.parents[1] / "edgek" / "cni" / "shim.c"], check=True)
+
+
+def launcher(work: Path, python: Path, pins: Pins) -> Path:
+    """What the file begins with."""
+    source = _source(work, python, "zstandard", pins.sources["zstandard"]) / "zstd"
+    target = work / "launch"
+    command = ["musl-gcc", "-Os", "-static", "-s", *DECODER_ONLY, "-I", source, "-o", target, HERE / "launch.c", source / "zstd.c"]
+    subprocess.run(command, check=True)
+    return target
+
+
+def _module(pin: dict[str, object]) -> Path:
+    """Where Go keeps this module's source. Raises BuildError when it is not what was pinned."""
+    wanted = f"{pin['module']}@{pin['version']}"
+    done = subprocess.run(["go", "mod", "download", "-json", wanted], check=True, capture_output=True)
+    found = json.loads(done.stdout)
+    if found["Sum"] != pin["sum"]:
+        raise BuildError(f"{wanted} has the checksum {found['Sum']}, and bundled.toml wants {pin['sum']}")
+    return Path(found["Dir"])
+
+
+def _source(work: Path, python: Path, name: str, pin: dict[str, object]) -> Path:
+    """A package's unpacked source."""
+    folder = work / "sources"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    wanted = f"{name}=={pin['version']}"
+    options = ("--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--dest", folder)
+    subprocess.run([python, "-m", "pip", "download", *options, wanted], check=True)
+    (file,) = folder.iterdir()
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest != pin["sha256"]:
+        raise BuildError(f"{wanted} has the checksum {digest}, and bundled.toml wants {pin['sha256']}")
+    with tarfile.open(file) as archive:
+        archive.extractall(folder)
+    return folder / f"{name}-{pin['version']}"

@@ -1,0 +1,215 @@
+"""The one file: a small tree packed behind the real launcher, unpacked and started as a user would.
+
+The whole file is built and tried in its own time (``packaging/build.sh`` ends with a self-test): minutes, and a Go compiler, that not every run has.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ONEFILE = Path(__file__).parents[2] / "packaging" / "onefile"
+ECHO = '#!/bin/sh\necho "$(basename "$0") called ${CONTAINERD_NAMESPACE:-} $*"\n'
+
+
+def _load(name: str) -> ModuleType:
+    """The build is no package: its modules import each other by their plain names."""
+    sys.path.insert(0, str(ONEFILE))
+    try:
+        spec = importlib.util.spec_from_file_location(name, ONEFILE / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ONEFILE))
+    return module
+
+
+archive = _load("archive")
+licences = _load("licences")
+pins = _load("pins")
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built = tmp_path_factory.mktemp("launcher") / "launch"
+    if shutil.which("gcc") is None or not Path("/usr/include/zstd.h").exists():
+        pytest.skip("needs gcc and libzstd-dev")
+    subprocess.run(["gcc", "-O1", "-Wall", "-Werror", "-o", built, ONEFILE / "launch.c", "-lzstd"], check=True)
+    return built
+
+
+def make_tree(folder: Path, edgek: str = ECHO) -> Path:
+    for name, text in {"edgek": edgek, "bin/containerd": ECHO, "_internal/deep/er/data": "x" * 200_000}.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755 if name != "_internal/deep/er/data" else 0o644)
+    (folder / "bin" / "ctr").symlink_to("containerd")
+    return folder
+
+
+@pytest.fixture
+def packed(tmp_path: Path, launcher: Path) -> Path:
+    return pack(make_tree(tmp_path / "tree"), launcher, tmp_path / "edgek")
+
+
+def pack(tree: Path, launcher: Path, target: Path) -> Path:
+    archive.pack(tree, launcher, target, level=1)
+    return target
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def run(program: Path, data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {"PATH": os.environ["PATH"], "EDGEK_DATA_DIR": str(data), **environment}
+    return subprocess.run([program, *arguments], env=settings, capture_output=True, text=True, check=False)
+
+
+def unpacked(data: Path) -> list[str]:
+    return sorted(each.name for each in (data / "dist").iterdir() if not each.name.startswith("."))
+
+
+def test_it_unpacks_once_and_passes_on_what_it_was_told(packed: Path, data: Path):
+    first = run(packed, data, "server", "--flag", "a b")
+    assert (first.returncode, first.stdout) == (0, "edgek called  server --flag a b\n")
+    (name,) = unpacked(data)
+    tree = data / "dist" / name
+    assert (tree / "_internal" / "deep" / "er" / "data").read_text() == "x" * 200_000
+    assert not os.access(tree / "_internal" / "deep" / "er" / "data", os.X_OK)
+    before = tree.stat().st_ctime_ns
+    assert run(packed, data).returncode == 0
+    assert tree.stat().st_ctime_ns == before
+
+
+def test_called_by_the_name_of_a_program_inside_it_becomes_that(packed: Path, data: Path, tmp_path: Path):
+    link = tmp_path / "ctr"
+    link.symlink_to(packed)
+    assert run(link, data, "images", "ls").stdout == "ctr called k8s.io images ls\n"
+    assert run(link, data, "version", CONTAINERD_NAMESPACE="moby").stdout == "ctr called moby version\n"
+
+
+def test_the_same_tree_gives_the_same_bytes(packed: Path, tmp_path: Path, launcher: Path):
+    again = pack(make_tree(tmp_path / "elsewhere"), launcher, tmp_path / "again")
+    assert again.read_bytes() == packed.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "cut off early", "a bit in the archive", "a bit in the trailer"])
+def test_a_damaged_file_says_so_and_leaves_nothing(packed: Path, launcher: Path, data: Path, damage: str):
+    content = bytearray(packed.read_bytes())
+    if damage.startswith("cut off"):
+        content = content[: -100 if damage == "cut off" else launcher.stat().st_size + 10]
+    else:
+        content[-5 if "trailer" in damage else -300] ^= 1
+    packed.write_bytes(content)
+    done = run(packed, data)
+    assert (done.returncode, done.stderr) == (126, "edgek: this file is cut off or damaged. Fetch it again\n")
+    assert not (data / "dist").exists() or unpacked(data) == []
+
+
+def test_many_that_start_at_once_unpack_it_once(packed: Path, data: Path):
+    settings = {"PATH": os.environ["PATH"], "EDGEK_DATA_DIR": str(data)}
+    children = [subprocess.Popen([packed, str(n)], env=settings, stdout=subprocess.PIPE, text=True) for n in range(8)]
+    assert [child.communicate()[0] for child in children] == [f"edgek called  {n}\n" for n in range(8)]
+    assert len(unpacked(data)) == 1
+
+
+def test_what_a_power_cut_left_half_unpacked_is_removed(packed: Path, data: Path):
+    half = data / "dist" / ".new-0123456789ab"
+    half.mkdir(parents=True)
+    (half / "edgek").write_text("half")
+    assert run(packed, data).returncode == 0
+    assert not half.exists()
+
+
+def test_former_versions_go_once_nobody_runs_from_them(packed: Path, data: Path, tmp_path: Path, launcher: Path):
+    idle = data / "dist" / "0123456789ab"
+    make_tree(idle)
+    busy = data / "dist" / "ba9876543210"
+    make_tree(busy)
+    shim = busy / "bin" / "shim"
+    shim.write_bytes(Path("/bin/sleep").read_bytes())
+    shim.chmod(0o755)
+    running = subprocess.Popen([shim, "100"])
+    try:
+        assert run(packed, data).returncode == 0
+    finally:
+        running.kill()
+        running.wait()
+    assert not idle.exists()
+    assert busy.exists()
+    newer = pack(make_tree(tmp_path / "newer", ECHO + "# another\n"), launcher, tmp_path / "edgek-newer")
+    assert run(newer, data).returncode == 0
+    assert len(unpacked(data)) == 1
+
+
+def test_without_a_place_to_write_it_names_the_way_out(packed: Path, tmp_path: Path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    done = run(packed, blocked / "data")
+    assert done.returncode == 126
+    assert "set EDGEK_DATA_DIR to a folder that can be written" in done.stderr
+
+
+def test_where_the_data_directory_cannot_be_written_the_users_cache_serves(packed: Path, tmp_path: Path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert run(packed, blocked / "data", "version", HOME=str(tmp_path)).stdout == "edgek called  version\n"
+    assert len(list((tmp_path / ".cache" / "edgek" / "dist").glob("[0-9a-f]*"))) == 1
+
+
+@pytest.mark.root
+def test_a_file_system_without_programs_is_named(packed: Path, data: Path):
+    data.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "none", data], check=True)
+    try:
+        done = run(packed, data)
+    finally:
+        subprocess.run(["umount", data], check=True)
+    assert done.returncode == 126
+    assert "noexec" in done.stderr
+
+
+@pytest.mark.root
+def test_a_full_disk_is_named_and_the_next_try_begins_anew(packed: Path, data: Path):
+    data.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", data], check=True)
+    try:
+        done = run(packed, data)
+        assert done.returncode == 126
+        assert "No space left on device" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=4m", data], check=True)
+        assert run(packed, data).returncode == 0
+    finally:
+        subprocess.run(["umount", data], check=True)
+
+
+def test_every_package_that_is_installed_is_pinned_by_checksum():
+    lines = pins.load().requirements().splitlines()
+    assert lines
+    assert all("==" in line and "--hash=sha256:" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Permission is hereby granted, free of charge, to any person\n// obtaining a copy of", ""),
+        ("MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining\na copy of", "MIT"),
+        ("                              Apache License\n                        Version 2.0, January 2004", "Apache-2.0"),
+        ("> Redistributions in binary form must reproduce the above\n> copyright notice", "BSD-2-Clause"),
+        ("GNU GENERAL PUBLIC LICENSE Version 2", ""),
+    ],
+)
+def test_licences_are_known_by_what_they_say(text: str, name: str):
+    assert licences.recognise(text) == name
