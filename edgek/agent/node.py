@@ -6,12 +6,14 @@ once, not for each of them.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import trio
 
 from edgek.agent.kubelet.admission import NodeOffer
+from edgek.agent.kubelet.contact import LATE_S, Contact
 from edgek.agent.kubelet.machine import Machine
 from edgek.agent.kubelet.resources import number
 from edgek.agent.kubelet.settings import KubeletSettings
@@ -20,14 +22,18 @@ from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informer
 from edgek.client.transport import Disconnected
-from edgek.host import log, wallclock
+from edgek.host import log, uptime, wallclock
 from edgek.model import errors, kinds, objects
 from edgek.model.objects import Object
+from edgek.model.when_away import UNREACHABLE
 
 BEAT_S = 10.0
+AGAIN_S = 3.0
 LEASE_S = 40  # a node whose lease is older is lost
 STATUS_S = 300.0
 REGISTER_RETRY_S = 1.0
+UNREGISTERED_RETRY_S = 10.0  # somebody's hand is slower than that
+AMENDS_S = 5.0  # for a server that has given the node up to see its new status
 REGISTER_WAIT_S = 5.0  # a node whose server is away goes on without being registered
 IMAGES_SHOWN = 50
 LEASE_NAMESPACE = "kube-node-lease"
@@ -58,6 +64,7 @@ class NodeKeeper:
         *,
         pressures: Callable[[], frozenset[str]] = frozenset,
         beats: Sequence[Beat] = (),
+        contact: Contact | None = None,
     ) -> None:
         self._settings = settings
         self._client = client
@@ -66,11 +73,16 @@ class NodeKeeper:
         self._machine = machine
         self._pressures = pressures
         self._beats = beats
+        self._contact = contact or Contact()
+        self._renewed_at: float | None = None  # when the renewal was sent that the server has just answered
+        self._confirmed = False
+        self._ready: tuple[bool, str] = (False, "the node is starting")
         self._ready_before: bool | None = None
         self._images: Sequence[Image] = ()
         self._images_changed = True
         self._written_at = float("-inf")
         self._lease_known = False
+        self._deleted = False  # and that has been said
         self._version = ("containerd", "unknown")
         self.node = Informer(client, kinds.NODE, self._mine, fields=f"metadata.name={settings.node_name}")
 
@@ -103,26 +115,39 @@ class NodeKeeper:
             while True:
                 known = registered.is_set()
                 await self._beat(known)
-                with trio.move_on_after(BEAT_S):
-                    if not known:
+                until = trio.current_time() + BEAT_S
+                if known:
+                    await self._renew_again(until)
+                    await trio.sleep_until(until)
+                else:
+                    with trio.move_on_at(until):
                         await registered.wait()  # and then it is shown at once
-                        continue
-                    await trio.sleep_forever()
 
     async def _follow_node(self, registered: trio.Event) -> None:
-        await self._register()
+        await (self._register() if self._settings.register_node else self._wait_to_be_registered())
         registered.set()
         await self.node.run()
 
     async def _beat(self, registered: bool) -> None:
-        ready, why = await self._is_ready()
-        for each in (self._renew, lambda: self._write_status(ready, why)) if registered else ():
+        self._ready = await self._is_ready()
+        if registered:
+            await self._report()
+        for beat in self._beats:
+            await beat()
+
+    async def _renew_again(self, until: float) -> None:
+        """A server that did not answer, or has given us up, hears of us more often: every second counts when it is back."""
+        while not self._confirmed and trio.current_time() + AGAIN_S < until:
+            await trio.sleep(AGAIN_S * random.uniform(0.5, 1.0))
+            await self._report()
+
+    async def _report(self) -> None:
+        self._renewed_at, self._confirmed = None, False
+        for each in (self._renew, lambda: self._write_status(*self._ready), self._confirm):
             try:
                 await each()
             except (errors.ApiError, Disconnected) as exc:
                 log.debug("node not updated", error=exc)
-        for beat in self._beats:
-            await beat()
 
     # Registering.
 
@@ -140,6 +165,19 @@ class NodeKeeper:
                 await trio.sleep(REGISTER_RETRY_S)
         self._recorder.normal(kinds.NODE, self._reference(), "Starting", "Starting kubelet.")
 
+    async def _wait_to_be_registered(self) -> None:
+        complained = False
+        while True:
+            try:
+                await self._client.get(kinds.NODE, self._settings.node_name)
+                return
+            except (errors.ApiError, Disconnected) as exc:
+                if not complained:
+                    why = "somebody has to create its Node object (--register-node=false)" if isinstance(exc, errors.NotFound) else exc
+                    log.warning("the node is not registered yet", node=self._settings.node_name, why=why)
+                    complained = True
+                await trio.sleep(UNREGISTERED_RETRY_S)
+
     async def _create_or_mend(self, wanted: Object) -> None:
         try:
             await self._client.create(kinds.NODE, wanted)
@@ -150,16 +188,46 @@ class NodeKeeper:
                 await self._client.patch(kinds.NODE, self._settings.node_name, patch)
 
     async def _present(self) -> Object:
-        """The node's object, made again where somebody deleted it while we live."""
+        """The node's object, made again where somebody deleted it while we live. Raises NotFound where it is not for us to make it."""
         try:
-            return await self._client.get(kinds.NODE, self._settings.node_name)
+            found = await self._client.get(kinds.NODE, self._settings.node_name)
         except errors.NotFound:
+            if not self._settings.register_node:
+                if not self._deleted:
+                    log.warning("the node was deleted, and does not register again (--register-node=false)", node=self._settings.node_name)
+                self._deleted = True
+                raise
             log.warning("the node was deleted, and lives: registering it again", node=self._settings.node_name)
             return await self._client.create(kinds.NODE, new_node(self._settings, self._machine))
+        self._deleted = False
+        return found
 
     # The lease.
 
     async def _renew(self) -> None:
+        sent = uptime.now()
+        await self._write_lease()
+        self._renewed_at = sent
+
+    async def _confirm(self) -> None:
+        """Whether the server, whose word we have just had, counts this node in: not if it has given the node up and not heard its status since."""
+        sent, name = self._renewed_at, self._settings.node_name
+        if sent is None:
+            return
+        if _given_up(self.node.get(name)):
+            with trio.move_on_after(AMENDS_S):
+                await self.node.until(lambda: not _given_up(self.node.get(name)))
+        if _given_up(self.node.get(name)):
+            return
+        if sent - self._contact.silent_since >= LATE_S:
+            found = await self._client.get(kinds.NODE, name)  # after a silence our cache may be from before the server gave us up
+            if _given_up(found):
+                await self._write_status(*self._ready, found)
+                return
+        self._contact.heard(sent)
+        self._confirmed = True
+
+    async def _write_lease(self) -> None:
         name = self._settings.node_name
         if self._lease_known:
             try:
@@ -191,9 +259,10 @@ class NodeKeeper:
             self._images_changed = False
         return True, ""
 
-    async def _write_status(self, ready: bool, why: str) -> None:
+    async def _write_status(self, ready: bool, why: str, shown: Object | None = None) -> None:
+        """``shown``: the node as the server has it, where that is known better than by our cache."""
         name = self._settings.node_name
-        shown = self.node.get(name) or await self._present()
+        shown = shown or self.node.get(name) or await self._present()
         while True:
             status = self._status(shown, ready, why)
             due = trio.current_time() - self._written_at >= STATUS_S
@@ -304,6 +373,13 @@ def addresses(settings: KubeletSettings) -> list[Object]:
     found = [{"type": "InternalIP", "address": ip} for ip in settings.node_ips]
     found += [{"type": "ExternalIP", "address": ip} for ip in settings.external_ips]
     return [*found, {"type": "Hostname", "address": settings.hostname or settings.node_name}]
+
+
+def _given_up(node: Object | None) -> bool:
+    """Whether the server took the node for lost when it showed this."""
+    taints = ((node or {}).get("spec") or {}).get("taints") or ()
+    unknown = ((objects.condition(node, "Ready") if node else None) or {}).get("status") == "Unknown"
+    return unknown or any(each.get("key") == UNREACHABLE for each in taints)
 
 
 def _condition(type_: str, value: bool, reason: str, message: str, before: Mapping[str, Any] | None, now: str) -> Object:

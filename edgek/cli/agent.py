@@ -20,6 +20,7 @@ OPTIONS = (
     "node-ip",
     "node-label",
     "node-taint",
+    "register-node",
     "flannel-iface",
     "container-runtime-endpoint",
     "private-registry",

@@ -33,6 +33,19 @@ def write_atomically(path: Path, content: bytes | str, mode: int = 0o644) -> Non
         os.close(folder)
 
 
+def in_memory(folder: Path) -> bool:
+    """Whether what is written there never reaches a disk: the folder, or the one that it will be made in, lies in a tmpfs."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    device = folder.stat().st_dev
+    place = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.split(" ")[2] == place and line.partition(" - ")[2].startswith("tmpfs ") for line in mounts)
+
+
 def make_private(path: Path) -> None:
     """A folder that only we may enter."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)

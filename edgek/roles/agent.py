@@ -157,6 +157,8 @@ class Agent:
             cluster_domain=config.cluster_domain,
             resolv_conf=_resolv_conf(),
             node_labels=dict(config.node_label),
+            contact_file=config.run_dir / "last-contact",
+            register_node=config.register_node,
             node_taints=tuple(f"{key}={value}:{effect}" for key, value, effect in config.node_taint),
             version=f"v1.36.4+edgek{__version__}",
         )

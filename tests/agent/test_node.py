@@ -7,14 +7,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
+import pytest
 import trio
 import trio.testing
 
+from edgek.agent.kubelet.contact import Contact
 from edgek.agent.node import NodeKeeper, new_node, taint
 from edgek.client.client import Client
 from edgek.client.events import Recorder
-from edgek.host import wallclock
-from edgek.model import kinds, objects
+from edgek.host import uptime, wallclock
+from edgek.model import errors, kinds, objects
+from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 from tests.agent.kubelet.scene import EPOCH, MACHINE, settings
 from tests.fakes.api import FakeApi
@@ -28,6 +31,7 @@ class Here:
     runtime: FakeRuntime
     keeper: NodeKeeper
     short: set[str]
+    contact: Contact
 
     def node(self) -> Object:
         found = self.api.one(kinds.NODE, "node-1")
@@ -41,21 +45,24 @@ class Here:
 
 
 @asynccontextmanager
-async def keeper(folder: Path) -> AsyncIterator[Here]:
-    former = wallclock.use(lambda: EPOCH + trio.current_time())
+async def keeper(folder: Path, **changed: object) -> AsyncIterator[Here]:
+    former, former_uptime = wallclock.use(lambda: EPOCH + trio.current_time()), uptime.use(trio.current_time)
     try:
         async with open_runtime() as runtime, trio.open_nursery() as nursery:
             api, short = FakeApi(), set[str]()
             client = Client(api)
             recorder = Recorder(client, "kubelet", "node-1")
-            made = NodeKeeper(settings(folder), client, runtime, recorder, MACHINE, pressures=lambda: frozenset(short))
+            contact = Contact()
+            told = attrs.evolve(settings(folder), **changed)
+            made = NodeKeeper(told, client, runtime, recorder, MACHINE, pressures=lambda: frozenset(short), contact=contact)
             nursery.start_soon(recorder.run)
             await nursery.start(made.run)
             await trio.sleep(1)
-            yield Here(api, client, runtime, made, short)
+            yield Here(api, client, runtime, made, short, contact)
             nursery.cancel_scope.cancel()
     finally:
         wallclock.use(former)
+        uptime.use(former_uptime)
 
 
 async def test_a_node_registers_itself_and_is_ready(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
@@ -137,3 +144,45 @@ async def test_a_node_that_was_deleted_while_it_lives_registers_again(autojump_c
         await here.client.delete(kinds.NODE, "node-1")
         await trio.sleep(25)
         assert here.condition("Ready")["status"] == "True"
+
+
+async def test_a_node_that_is_not_to_register_waits_for_its_object_and_for_another_when_it_is_deleted(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with keeper(tmp_path, register_node=False) as here:
+        await trio.sleep(60)
+        assert here.api.one(kinds.NODE, "node-1") is None
+        await here.client.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
+        await trio.sleep(25)
+        assert here.condition("Ready")["status"] == "True"
+        await here.client.delete(kinds.NODE, "node-1")
+        await here.client.delete(kinds.LEASE, "node-1", "kube-node-lease")
+        await trio.sleep(60)
+        assert here.api.one(kinds.NODE, "node-1") is None
+        assert not here.contact.here
+        said = capsys.readouterr().err
+        assert said.count("somebody has to create its Node object (--register-node=false)") == 1
+        assert said.count("the node was deleted, and does not register again (--register-node=false)") == 1
+        await here.client.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
+        await trio.sleep(15)
+        assert here.condition("Ready")["status"] == "True"
+
+
+def nobody_answers(verb: str, kind: Kind, body: Object) -> None:
+    raise errors.ServiceUnavailable("not now")
+
+
+async def test_the_server_counts_a_node_in_once_it_has_forgiven_a_silence(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    async with keeper(tmp_path) as here:
+        assert here.contact.here
+        here.api.before_write = nobody_answers
+        await trio.sleep(60)
+        assert here.contact.silent_s >= 55
+        taints = [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]
+        here.api.before_write = None
+        await here.client.patch(kinds.NODE, "node-1", {"spec": {"taints": taints}})
+        await trio.sleep(30)
+        assert here.contact.silent_s >= 85, "its renewals are answered, but the cluster may be replacing its pods"
+        await here.client.patch(kinds.NODE, "node-1", {"spec": {"taints": None}})
+        await trio.sleep(6)
+        assert here.contact.here

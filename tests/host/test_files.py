@@ -1,6 +1,7 @@
 import os
 import stat
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -44,3 +45,8 @@ async def test_a_lock_lets_one_in_at_a_time_and_goes_with_an_error(tmp_path):
         for _ in range(3):
             nursery.start_soon(worker.run, work)
     assert most == 1
+
+
+def test_a_folder_in_memory_is_told_from_one_on_a_disk(tmp_path):
+    assert files.in_memory(Path("/dev/shm/there/is/nothing"))
+    assert not files.in_memory(Path("/usr/lib"))

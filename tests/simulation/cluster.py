@@ -26,7 +26,7 @@ from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informers
 from edgek.client.reconcile import Cluster
-from edgek.host import wallclock
+from edgek.host import uptime, wallclock
 from edgek.model import errors, kinds, objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
@@ -247,6 +247,7 @@ class SimulatedCluster:
 async def open_cluster(folder: Path, nodes: int = 0, *, controllers: bool = True, scheduler: bool = True) -> AsyncIterator[SimulatedCluster]:
     """Settled, with so many nodes."""
     former, threads = wallclock.use(lambda: EPOCH + trio.current_time()), threading.active_count()
+    former_uptime = uptime.use(trio.current_time)
     (folder / "resolv.conf").write_text("nameserver 192.0.2.53\n")
     try:
         async with trio.open_nursery() as nursery:
@@ -264,6 +265,7 @@ async def open_cluster(folder: Path, nodes: int = 0, *, controllers: bool = True
             nursery.cancel_scope.cancel()
     finally:
         wallclock.use(former)
+        uptime.use(former_uptime)
 
 
 def _make_api(store: Store) -> Api:

@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from edgek.agent.kubelet.cgroups import Cgroups
+from edgek.agent.kubelet.contact import Contact
 from edgek.agent.kubelet.loop import Kubelet
 from edgek.agent.kubelet.machine import Machine
 from edgek.agent.kubelet.settings import KubeletSettings
@@ -49,8 +50,14 @@ class SimulatedNode:
     storage: Path
     machine: Machine = MACHINE
     kubelet: Kubelet | None = None
+    boots: int = 0
     _life: trio.CancelScope | None = None
     _over: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def contact_file(self) -> Path:
+        """In the memory of the machine."""
+        return self.settings.data_dir / "run" / "last-contact"
 
     @property
     def is_on(self) -> bool:
@@ -70,6 +77,8 @@ class SimulatedNode:
     async def lose_power(self) -> None:
         await self.stop_agent()
         self.runtime.reboot()
+        self.boots += 1
+        self.contact_file.unlink(missing_ok=True)
 
     async def _live(self, *, task_status: trio.TaskStatus[None]) -> None:
         self._over = trio.Event()
@@ -84,8 +93,11 @@ class SimulatedNode:
         client = Client(self.wire, "kubelet")
         recorder = Recorder(client, "kubelet", self.name)
         mounter, cgroups = FakeMounter(), Cgroups(self.settings.data_dir / "cgroup")
-        kubelet = Kubelet(self.settings, client, self.runtime, recorder, self.machine, mounter=mounter, cgroups=cgroups, files=InLine())
-        keeper = NodeKeeper(self.settings, client, self.runtime, recorder, self.machine)
+        contact = Contact(self.contact_file, f"boot-{self.boots}", cheap=True)
+        kubelet = Kubelet(
+            self.settings, client, self.runtime, recorder, self.machine, mounter=mounter, cgroups=cgroups, files=InLine(), contact=contact
+        )
+        keeper = NodeKeeper(self.settings, client, self.runtime, recorder, self.machine, contact=contact)
         kubelet.offer = keeper.offer
         kubelet.images.changed = keeper.images_changed
         local_storage = LocalStorage(client, self.name, self.storage, files=InLine())

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from edgek.agent.kubelet import static
+from edgek.agent.kubelet.contact import Contact
 from edgek.agent.kubelet.csi.drivers import BuiltIn, Drivers
 from edgek.agent.kubelet.housekeeping import Housekeeping
 from edgek.agent.kubelet.loop import Kubelet
@@ -20,6 +21,7 @@ from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informer
 from edgek.client.services import Service as ServiceView
+from edgek.host import files
 from edgek.host.mount import Kernel
 from edgek.host.service import Service
 
@@ -56,11 +58,13 @@ def assemble(
     kernel = Kernel()
     kernel.make_shared(settings.kubelet_dir)
     machine = Machine.read(settings.kubelet_dir)
-    kubelet = Kubelet(settings, client, runtime, recorder, machine, mounter=kernel, services=offered)
+    file = settings.contact_file
+    contact = Contact(file, machine.boot_id, cheap=file is not None and files.in_memory(file.parent))
+    kubelet = Kubelet(settings, client, runtime, recorder, machine, mounter=kernel, contact=contact, services=offered)
     for each in drivers:
         kubelet.storage.drivers.put_built_in(each)
     housekeeping = Housekeeping(kubelet)
-    keeper = NodeKeeper(settings, client, runtime, recorder, machine, pressures=housekeeping.pressures, beats=(housekeeping.beat,))
+    keeper = NodeKeeper(settings, client, runtime, recorder, machine, pressures=housekeeping.pressures, beats=(housekeeping.beat,), contact=contact)
     kubelet.offer = keeper.offer
     kubelet.manifests = lambda: static.read_all(settings.manifests_dir, settings.node_name, {}).values()
     keeper.node.add_handler(lambda key, old, new: kubelet.storage.node_changed(new) if new else None)

@@ -83,6 +83,10 @@ def resize_pending(member: Member, container_id: str, around: Circumstances) -> 
     return tuple(name for name in ("cpu", "memory") if of(applied, name) != of(wanted, name))
 
 
+# Where a pod must not run because nobody knows whether the cluster has replaced it: nothing is begun, or everything is ended.
+AwayState = Literal["", "unsure", "stop"]
+AWAY = Verdict("ServerAway", "The node was without the server for longer than the pod may run so (edgek.io/when-away)")
+
 SANDBOX = ""  # the key of the sandbox among the troubles
 VOLUMES = "/volumes"
 
@@ -100,6 +104,8 @@ class Circumstances:
     unfit: Verdict | None = None  # the resources asked for now do not fit the node
     volumes_present: bool = False  # there is something to take down
     gone: bool = False  # the API has forgotten the pod
+    away: AwayState = ""
+    excused: frozenset[str] = frozenset()  # ids of containers that were ended because the server was away: the next ones need not wait
 
 
 @attrs.frozen
@@ -239,6 +245,11 @@ def overdue(pod: Object, now: float) -> Verdict | None:
     if until is None or now < until or ended(pod):
         return None
     return Verdict("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+
+
+def stopped_for_good(pod: Object, seen: Seen, away: AwayState) -> Verdict | None:
+    """The verdict on a pod that is stopped because the server is away, and whose containers do not begin again: how they end tells nothing."""
+    return AWAY if away == "stop" and seen.alive and restart_policy(pod) != "Always" and not objects.is_deleting(pod) else None
 
 
 def parse_time(stamp: str) -> float:

@@ -12,7 +12,9 @@ import attrs
 import trio
 
 from edgek.agent.kubelet import admission, labels, lifecycle, mirrors
+from edgek.agent.kubelet.away import Away
 from edgek.agent.kubelet.cgroups import Cgroups
+from edgek.agent.kubelet.contact import Contact
 from edgek.agent.kubelet.copies import Copies
 from edgek.agent.kubelet.csi.storage import Storage
 from edgek.agent.kubelet.ending import Ender
@@ -65,6 +67,7 @@ class Kubelet:
         mounter: Mounter | None = None,
         cgroups: Cgroups | None = None,
         files: Worker | InLine | None = None,
+        contact: Contact | None = None,
         services: Informer[Service] | None = None,  # where somebody else runs one
     ) -> None:
         self.settings = settings
@@ -73,6 +76,7 @@ class Kubelet:
         self.recorder = recorder
         self.machine = machine
         self.workers: dict[str, PodWorker] = {}
+        self.away = Away(contact or Contact(), client, self.workers)
         self.offer: Callable[[], admission.NodeOffer] = lambda: admission.NodeOffer({}, {}, settings.max_pods)
         self.expect: Callable[[Mapping[str, str]], None] = lambda addresses: None  # pods, by uid, come back and had these addresses
         self.manifests: Callable[[], Iterable[Object]] = lambda: ()  # static pods that must be known before strangers are removed
@@ -103,7 +107,7 @@ class Kubelet:
         """Started once workers can run. Pods of the API follow as soon as it answers; those of ``manifests`` do not wait for that."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            for part in (self.copies.run, self.prober.run, self.references.run, self.publisher.run):
+            for part in (self.copies.run, self.prober.run, self.references.run, self.publisher.run, self.away.run):
                 await nursery.start(part)
             nursery.start_soon(self._hear_events)
             found = await self._pods_of_runtime()
@@ -178,6 +182,7 @@ class Kubelet:
     def _start(self, uid: str, pod: Object | None, *, admitted: bool = False) -> None:
         assert self._nursery is not None, "Kubelet.run comes first"
         worker = self.workers[uid] = PodWorker(uid, pod, self._tools, admitted=admitted)
+        worker.away = "unsure" if self.away.overdue(pod) else ""
         self._nursery.start_soon(self._live, worker)
 
     async def _live(self, worker: PodWorker) -> None:

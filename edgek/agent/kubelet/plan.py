@@ -27,6 +27,7 @@ from edgek.agent.kubelet.actions import (
     Wait,
 )
 from edgek.agent.kubelet.lifecycle import (
+    AWAY,
     SANDBOX,
     VOLUMES,
     Circumstances,
@@ -60,9 +61,15 @@ def plan(pod: Object | None, seen: Seen, around: Circumstances) -> list[Action]:
         return _terminate(pod, seen, around) or [UnmountVolumes(), Finish()]
     if around.verdict or ended(pod) or finished(pod, seen):
         return _terminate(pod, seen, around) or ([UnmountVolumes()] if around.volumes_present else [])
+    if around.away == "stop" or (around.away and not seen.alive):
+        return _terminate(pod, seen, around) or _wait_for_server(pod)
     actions = _run(pod, seen, around)
     until = deadline(pod)
     return actions if until is None else [*actions, Wait("", until)]
+
+
+def _wait_for_server(pod: Object) -> list[Action]:
+    return [Wait(member.name, float("inf"), AWAY.reason, AWAY.message) for member in members(pod) if member.group != "ephemeral"]
 
 
 def _run(pod: Object, seen: Seen, around: Circumstances) -> list[Action]:
@@ -194,7 +201,7 @@ def _start(pod: Object, member: Member, seen: Seen, around: Circumstances) -> li
     last = seen.latest(member.name)
     if last and last.state == "exited" and not _again(pod, member, last, seen):
         return []
-    if last and last.state == "exited":
+    if last and last.state == "exited" and last.id not in around.excused:
         pause_s = back_off_s(last)
         until = (last.finished_at or last.created_at) + pause_s
         if ahead(until, around.now):
@@ -206,7 +213,8 @@ def _start(pod: Object, member: Member, seen: Seen, around: Circumstances) -> li
         return [Wait(member.name, trouble.retry_at, trouble.reason, trouble.message)]
     attempt = 0 if last is None else restart_count(last) + (last.state != "created")
     surplus = [RemoveContainer(c.id, c.name) for c in seen.of_name(member.name)[1:] if c.state == "exited"]
-    return [*surplus, StartContainer(member.name, attempt, next_back_off_s(last))]
+    blamed = None if last and last.id in around.excused else last
+    return [*surplus, StartContainer(member.name, attempt, next_back_off_s(blamed))]
 
 
 def _again(pod: Object, member: Member, last: ContainerStatus, seen: Seen) -> bool:

@@ -30,6 +30,8 @@ class KubeletSettings:
     kubelet_port: int = 10250
     version: str = "v1.36.4+edgek"
     system_reserved_memory_bytes: int = 100 << 20  # kept back from allocatable: the hard eviction threshold
+    contact_file: Path | None = None  # when the server was last heard of, for the agent's next process
+    register_node: bool = True
     log_max_bytes: int = 10 << 20
     log_max_files: int = 5
     log_check_s: float = 60.0  # how often the sizes of logs are looked at while containers write

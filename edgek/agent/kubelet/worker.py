@@ -9,7 +9,7 @@ import trio
 
 from edgek.agent.kubelet import lifecycle
 from edgek.agent.kubelet.actions import Action, Finish, Forget, KillContainers, PrepareVolumes, ResizeContainer, Wait
-from edgek.agent.kubelet.lifecycle import SANDBOX, VOLUMES, Circumstances, Health, Seen, Trouble, Verdict
+from edgek.agent.kubelet.lifecycle import SANDBOX, VOLUMES, AwayState, Circumstances, Health, Seen, Trouble, Verdict
 from edgek.agent.kubelet.observe import Observer
 from edgek.agent.kubelet.perform import Performer
 from edgek.agent.kubelet.plan import plan
@@ -55,6 +55,8 @@ class PodWorker:
         self.verdict: Verdict | None = None
         self.looked = trio.Event()  # set, and replaced, after each look at the pod
         self.over = False
+        self.away: AwayState = ""
+        self._excused: frozenset[str] = frozenset()
         self._tools = tools
         self._wake = trio.Event()
         self._scope: trio.CancelScope | None = None  # around what is being done now
@@ -119,6 +121,15 @@ class PodWorker:
                 self._tools.recorder.warning(kinds.POD, self.pod, verdict.reason, verdict.message)
             self._interrupt()
             self.wake()
+
+    def away_is(self, away: AwayState) -> None:
+        """Whether it may run while the server is away is seen differently from now on."""
+        if away == self.away:
+            return
+        self.away = away
+        if away == "stop" and not self._killing:
+            self._interrupt()
+        self.wake()
 
     @property
     def occupies(self) -> bool:
@@ -195,11 +206,12 @@ class PodWorker:
         now = wallclock.now()
         verdict = self.verdict
         if verdict is None and self.pod is not None:
-            verdict = lifecycle.overdue(self._as_said() or self.pod, now)
+            verdict = lifecycle.overdue(self._as_said() or self.pod, now) or lifecycle.stopped_for_good(self.pod, self.seen, self.away)
             if verdict:
                 self.end(verdict)
         health: Mapping[str, Health] = self._tools.prober.health()
         applied = self._resources_applied()
+        self._excused &= {container.id for container in self.seen.containers}
         return Circumstances(
             now,
             applied=applied,
@@ -210,6 +222,8 @@ class PodWorker:
             volumes_ready=self._volumes_ready,
             volumes_present=self._tools.performer.volumes.present(self.uid),
             gone=self.gone,
+            away=self.away,
+            excused=self._excused,
         )
 
     def _resources_applied(self) -> Mapping[str, Object]:
@@ -230,7 +244,7 @@ class PodWorker:
 
     def _follow_probes(self) -> None:
         pod, prober = self.pod, self._tools.prober
-        ending = pod is None or self.gone or self.verdict is not None or objects.is_deleting(pod) or lifecycle.ended(pod)
+        ending = pod is None or self.gone or self.away == "stop" or self.verdict is not None or objects.is_deleting(pod) or lifecycle.ended(pod)
         for container in self.seen.containers:
             if container.state != "running":
                 prober.stop(container.id)
@@ -273,6 +287,8 @@ class PodWorker:
                 nursery.start_soon(self._keep_telling)
                 for action in todo:
                     self._killing = isinstance(action, KillContainers)
+                    if self.away == "stop":
+                        self._excused |= {container.id for container in self.seen.alive}
                     if isinstance(action, Finish):
                         self._finish()
                     elif not await self._perform(action):

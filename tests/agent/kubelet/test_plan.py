@@ -295,3 +295,35 @@ def test_a_clock_that_was_set_back_keeps_nothing_waiting() -> None:
     assert plan(a_pod(), seen(future), around()) == [StartContainer("main", 4, 80.0)]
     stale = around(troubles={"main": Trouble("ErrImagePull", "", NOW + 100_000)})
     assert plan(a_pod(), seen(), stale) == [StartContainer("main", 0)]
+
+
+def test_a_pod_whose_time_without_the_server_is_over_is_ended_and_waits() -> None:
+    away = around(away="stop")
+    assert plan(a_pod(), seen(ran("main")), away) == [KillContainers((Kill("main-0", "main", 30.0),))]
+    ended = ran("main", "exited", 143)
+    assert plan(a_pod(), seen(ended), away) == [StopSandbox("box0")]
+    (wait,) = plan(a_pod(), seen(ended, boxes=(a_sandbox(0, ready=False),)), away)
+    assert isinstance(wait, Wait)
+    assert (wait.name, wait.reason, wait.until) == ("main", "ServerAway", float("inf"))
+
+
+def test_a_pod_of_which_nobody_knows_whether_it_may_run_begins_nothing_and_goes_on() -> None:
+    unsure = around(away="unsure")
+    assert [type(action) for action in plan(a_pod(), seen(boxes=()), unsure)] == [Wait]
+    assert plan(a_pod(), seen(ran("main")), unsure) == []
+
+
+def test_a_pod_that_is_deleted_ends_whether_the_server_is_away_or_not() -> None:
+    assert plan(a_pod(deleting_s=5), seen(boxes=()), around(away="stop")) == [UnmountVolumes(), Finish()]
+
+
+def test_a_container_that_was_ended_because_the_server_was_away_begins_again_at_once() -> None:
+    ended = ran("main", "exited", 143, attempt=2, back_off=40, ended_ago_s=1)
+    assert plan(a_pod(), seen(ended), around(excused=frozenset({ended.id}))) == [StartContainer("main", 3, 0.0)]
+
+
+@given(SIGHTS)
+def test_nothing_is_started_while_the_server_is_away_for_too_long(sight: Seen) -> None:
+    actions = plan(a_pod(init=(init("i"), sidecar("s"))), sight, around(away="stop"))
+    assert not any(isinstance(action, StartContainer | CreateSandbox) for action in actions)
+    assert actions
