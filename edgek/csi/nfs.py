@@ -24,7 +24,7 @@ from edgek.csi.mounts import HARMLESS, Patient, ServerMounts, appear, at, exact,
 from edgek.csi.reach import Mounted, Reach
 from edgek.host import files
 from edgek.host.mount import Mount
-from edgek.host.remote_mount import is_remote, source_of
+from edgek.host.remote_mount import source_of
 
 
 class Nfs:
@@ -139,7 +139,7 @@ class Nfs:
         if there is None:
             make_point(target)
             self._mounts.mount_nfs(server, path, target, options)
-        elif not is_remote(there) or there.source != source_of(server, path):
+        elif not there.served or there.source != source_of(server, path):
             raise Differs(f"at {target} something else is mounted: {there.source}")
 
     def _recorded(self, volume_id: str) -> tuple[str, str]:
@@ -157,7 +157,7 @@ class Nfs:
         staging, target, table = exact(use.staging), exact(use.target), self._mounts.table()
         staged = at(table, staging)
         place = _place(use)
-        if staged is None or not is_remote(staged) or (place is not None and staged.source != source_of(*place)):
+        if staged is None or not staged.served or (place is not None and staged.source != source_of(*place)):
             raise InTheWay(f"volume {use.volume_id!r} is not staged at {staging}")
         is_ours = functools.partial(_same, staged)
         if use.capability.mode == SINGLE_NODE_SINGLE_WRITER:
@@ -191,7 +191,7 @@ class Nfs:
         there = at(self._mounts.table(), exact(path)) if path.is_absolute() else None
         found = exports.read_id(volume_id)
         start = source_of(found[0].server, found[0].share) if found else ""
-        if there is None or not is_remote(there) or not there.source.startswith(start):
+        if there is None or not there.served or not there.source.startswith(start):
             raise NotFound(f"volume {volume_id!r} is not at {path}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 
 OPTIONS = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "noatime": MS_NOATIME}  # what a bind mount has of its own
+SERVED = frozenset({"nfs", "nfs4"})
 
 
 class Mounter(Protocol):
@@ -32,6 +34,10 @@ class Mounter(Protocol):
     def tmpfs(self, path: Path, size_bytes: int = 0) -> None: ...
 
     def bind(self, source: str | Path, target: Path) -> None: ...
+
+    def nfs(self, server: str, path: str, target: Path, options: Sequence[str]) -> None:
+        """Raises OSError when the server does not answer for a while."""
+        ...
 
     def unmount(self, path: Path) -> None: ...
 
@@ -74,13 +80,23 @@ class Kernel:
             flags |= flag if name in has else 0
         self.mount("none", target, "", MS_REMOUNT | MS_BIND | flags)
 
+    def nfs(self, server: str, path: str, target: Path, options: Sequence[str]) -> None:
+        from edgek.host import remote_mount
+
+        if not self.is_mounted(target):
+            remote_mount.mount_nfs(server, path, target, options)
+
     def make_shared(self, path: Path) -> None:
         """Let mounts below ``path`` be seen by containers that ask for it; ``path`` becomes a mount of its own where it is none."""
         self.bind(path, path)
         self.mount("none", path, "", MS_SHARED | MS_REC)
 
     def unmount(self, path: Path) -> None:
-        """Lazily: who still uses it keeps it, and it vanishes when they are done."""
+        """Lazily: who still uses it keeps it, and it vanishes when they are done. Waits a while at most for a file server."""
+        if any(each.served for each in mounts() if each.point == str(path)):
+            from edgek.host import remote_mount
+
+            remote_mount.unmount(path)
         while self.is_mounted(path):
             if self._libc.umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW) != 0:
                 code = ctypes.get_errno()
@@ -104,6 +120,11 @@ class Mount:
     @property
     def read_only(self) -> bool:
         return "ro" in self.options
+
+    @property
+    def served(self) -> bool:
+        """By a file server, which may not answer."""
+        return self.kind in SERVED
 
 
 def mounts() -> list[Mount]:

@@ -17,9 +17,8 @@ from pathlib import Path
 import attrs
 
 from edgek.host import process
-from edgek.host.mount import OPTIONS, Mount, mount_points, mounts
+from edgek.host.mount import OPTIONS, mount_points, mounts
 
-KINDS = frozenset({"nfs", "nfs4"})
 HELPER = "/sbin/mount.nfs"  # of the distribution's package; it finds out which versions the server has, and starts what NFSv3 needs for locks
 VERSIONS = ("4.2", "4.1", "4.0", "3")  # that are tried without it
 OTHER_VERSION = os.strerror(errno.EPROTONOSUPPORT)
@@ -44,10 +43,6 @@ class Space:
 def source_of(server: str, path: str) -> str:
     """As mount(8) and the kernel's table have it."""
     return f"[{server}]:{path}" if ":" in server and not server.startswith("[") else f"{server}:{path}"
-
-
-def is_remote(mount: Mount | None) -> bool:
-    return mount is not None and mount.kind in KINDS
 
 
 def mount_nfs(server: str, path: str, target: Path, options: Sequence[str] = (), *, timeout_s: float = MOUNT_S, helper: bool | None = None) -> None:

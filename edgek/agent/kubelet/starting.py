@@ -97,7 +97,7 @@ class Starter:
         uid, namespace = objects.uid(pod), objects.namespace(pod)
         found = {(kind, name): await self.references.get(kind, namespace, name, uid) for kind, name in references(member.spec)}
         env = environment(pod, member.spec, found, self.surroundings(pod, seen))
-        self.volumes.release_parts(pod, member.name)
+        await self.volumes.release_parts(pod, member.name)
         mounts = list(await self.volumes.mounts(pod, member.spec, env))
         mounts += self._hosts_mount(pod, member.spec, seen)
         message_file = self._message_file(pod, member.name, action.attempt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from edgek.agent.kubelet.volumes import host_path, ownership
+from edgek.agent.kubelet.volumes import host_path, nfs, ownership
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
 from edgek.model import kinds, objects
 from edgek.model.local_storage import NODE_LABEL
@@ -45,6 +45,8 @@ async def bring(order: Order, claim: Object, *, read_only: bool) -> Ready:
         from edgek.agent.kubelet.csi import source
 
         return await order.storage.mounting.mount(order, source.of_volume(volume, read_only=read_only), claim)
+    if spec.get("nfs"):
+        return await nfs.of_volume(order, volume, read_only=read_only)
     path = await order.files.run(place_of, volume, abandon=True)
     if spec.get("local") and order.fs_group is not None and not read_only and not path.is_block_device():
         await order.files.run(ownership.give, path, order.fs_group, order.group_change_policy, abandon=True)
@@ -68,7 +70,7 @@ def place_of(volume: Object) -> Path:
         if spec.get("volumeMode") != "Block" and not path.is_dir():
             raise VolumeFailed(f'path "{path}" is no directory: a volume of type local is one that is mounted, or has volumeMode Block')
         return path
-    kind = next((key for key in ("nfs", "iscsi", "fc", "rbd", "cephfs") if key in spec), "of this type")
+    kind = next((key for key in ("iscsi", "fc", "rbd", "cephfs") if key in spec), "of this type")
     raise VolumeFailed(f"PersistentVolume {objects.name(volume)}: volumes {kind} are not supported on this node")
 
 

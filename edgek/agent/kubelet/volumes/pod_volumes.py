@@ -14,7 +14,7 @@ from edgek.agent.kubelet.csi.storage import Storage
 from edgek.agent.kubelet.environment import ConfigError, Surroundings, expand_all
 from edgek.agent.kubelet.references import References, Unreachable
 from edgek.agent.kubelet.settings import KubeletSettings
-from edgek.agent.kubelet.volumes import sub_path
+from edgek.agent.kubelet.volumes import nfs, sub_path
 from edgek.agent.kubelet.volumes.projected import Projected
 from edgek.agent.kubelet.volumes.table import VOLUMES
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
@@ -142,12 +142,15 @@ class PodVolumes:
         except (VolumeFailed, OSError) as exc:
             raise ConfigError(f"failed to prepare subPath for volumeMount {mount['name']!r} of container {container['name']!r}: {exc}") from None
 
-    def release_parts(self, pod: Object, container_name: str) -> None:
-        """Give up the subPath mounts of a container that is over, so that its successor sees the volume as it is then."""
+    async def release_parts(self, pod: Object, container_name: str) -> None:
+        """Give up the subPath mounts of a container that is over, so that its successor sees the volume as it is then. Raises OSError."""
         base = self._folder(pod) / "volume-subpaths"
         if base.is_dir():
-            for target in base.glob(f"*/{container_name}/*"):
-                self._mounter.unmount(target)
+            await self._files.run(self._release_parts, base, container_name)
+
+    def _release_parts(self, base: Path, container_name: str) -> None:
+        for target in base.glob(f"*/{container_name}/*"):
+            self._mounter.unmount(target)
 
     def present(self, uid: str) -> bool:
         """Whether there is anything to unmount."""
@@ -177,6 +180,7 @@ class PodVolumes:
         for kept in (folder / "volumes" / DRIVERS_FOLDER, folder / "volumeDevices" / DRIVERS_FOLDER, folder / "volumeDevices"):
             if kept.exists():
                 kept.rmdir()  # not empty: a driver's, and not ours to remove
+        nfs.let_go(folder / "volumes")
         for part in ("volume-subpaths", "volumes"):
             if (folder / part).exists():
                 shutil.rmtree(folder / part)

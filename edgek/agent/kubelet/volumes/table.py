@@ -8,6 +8,7 @@ from edgek.agent.kubelet.volumes.downward import DownwardAPI
 from edgek.agent.kubelet.volumes.empty_dir import EmptyDir
 from edgek.agent.kubelet.volumes.host_path import HostPath
 from edgek.agent.kubelet.volumes.inline import Inline
+from edgek.agent.kubelet.volumes.nfs import Nfs
 from edgek.agent.kubelet.volumes.projected import Projected
 from edgek.agent.kubelet.volumes.secret import Secret
 from edgek.agent.kubelet.volumes.volume import VolumeType
@@ -15,6 +16,7 @@ from edgek.agent.kubelet.volumes.volume import VolumeType
 VOLUMES: tuple[type[VolumeType], ...] = (
     EmptyDir,
     HostPath,
+    Nfs,
     ConfigMap,
     Secret,
     DownwardAPI,

@@ -207,5 +207,5 @@ async def test_a_claim_waits_until_it_is_bound(tmp_path: Path, autojump_clock: t
 
 async def test_an_unknown_type_is_refused_by_name(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with here(tmp_path) as at:
-        with pytest.raises(MountFailed, match="volumes of type nfs are not supported on this node"):
-            await at.build({"name": "v", "nfs": {"server": "a", "path": "/"}})
+        with pytest.raises(MountFailed, match="volumes of type iscsi are not supported on this node"):
+            await at.build({"name": "v", "iscsi": {"targetPortal": "a", "iqn": "b", "lun": 0}})
