@@ -21,7 +21,7 @@ from edgek.agent.runtime.cri import CriRuntime
 from edgek.client import services
 from edgek.client.client import Client
 from edgek.client.events import Recorder
-from edgek.client.informer import Informers
+from edgek.client.informer import Informer, Informers
 from edgek.client.node import NodeDoor
 from edgek.cni import service as cni_service
 from edgek.cni.network import PodNetwork
@@ -42,6 +42,8 @@ class Agent:
 
     network: PodNetwork
     runtime: CriRuntime
+    offered: Informer[services.Service]
+    slices: Informer[services.Slice]
     parts: NodeParts | None = None
 
     def __init__(
@@ -62,9 +64,6 @@ class Agent:
         self._make_client = client
         self._open_door = open_door
         self._may_be_alone = may_be_alone
-        self._informers = Informers(client("kube-proxy"))
-        self._offered = self._informers.of(kinds.SERVICE, services.service)  # one cache for kubelet, proxy and DNS
-        self._slices = self._informers.of(kinds.ENDPOINT_SLICE, services.slice_)
 
     def services(self) -> Iterator[Service]:
         yield Service("pod network", self.run_network)
@@ -91,13 +90,16 @@ class Agent:
             task_status.started()
 
     async def run_knowledge(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Services and endpoints: as the API says, or as they were when it was last heard of."""
+        """Services and endpoints: as the API says, or as they were when it was last heard of. One cache for kubelet, proxy and DNS."""
+        informers = Informers(self._make_client("kube-proxy"))
+        self.offered = informers.of(kinds.SERVICE, services.service)
+        self.slices = informers.of(kinds.ENDPOINT_SLICE, services.slice_)
         folder = self.config.agent_dir / "copies"
         async with trio.open_nursery() as nursery:
             if self._may_be_alone:
-                await nursery.start(Heard(self._offered, folder / "services.json", services.decode_service).run)
-                await nursery.start(Heard(self._slices, folder / "endpointslices.json", services.decode_slice).run)
-            nursery.start_soon(self._informers.run)
+                await nursery.start(Heard(self.offered, folder / "services.json", services.decode_service).run)
+                await nursery.start(Heard(self.slices, folder / "endpointslices.json", services.decode_slice).run)
+            nursery.start_soon(informers.run)
             task_status.started()
 
     async def run_kubelet(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -105,7 +107,7 @@ class Agent:
 
         client = self._make_client("kubelet")
         recorder = Recorder(client, "kubelet", self.config.node_name)
-        parts = self.parts = assemble.assemble(self._settings(), client, self.runtime, recorder, offered=self._offered)
+        parts = self.parts = assemble.assemble(self._settings(), client, self.runtime, recorder, offered=self.offered)
         parts.kubelet.expect = self._expect
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)
@@ -119,13 +121,13 @@ class Agent:
 
         config = self.config
         own = frozenset({config.cluster_dns})
-        proxy = Proxy(Settings(config.node_name, config.cluster_cidr, own), self._offered, self._slices, self.network.mappings)
+        proxy = Proxy(Settings(config.node_name, config.cluster_cidr, own), self.offered, self.slices, self.network.mappings)
         names = dns.build(
             config.cluster_dns,
             config.cluster_domain,
             [config.cluster_cidr, config.service_cidr],
-            self._offered,
-            self._slices,
+            self.offered,
+            self.slices,
             resolv_conf=_resolv_conf(),
         )
         async with trio.open_nursery() as nursery:
