@@ -194,6 +194,9 @@ def _set_up_pod(pod: netlink.Socket, attachment: Attachment) -> None:
 
 
 def _set_up_host(host: netlink.Socket, attachment: Attachment, source: IPv4Address) -> None:
+    if any(port.host_ip in ("", "127.0.0.1") for port in attachment.ports):
+        # Or what the node sends to 127.0.0.1:<host port> could not go out there. The Service proxy's table keeps everybody else from using it.
+        (Path("/proc/sys/net/ipv4/conf") / attachment.host_interface / "route_localnet").write_text("1")
     host.run(*_host_side(attachment, _found(host, attachment.host_interface), source))
 
 

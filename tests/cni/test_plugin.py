@@ -148,6 +148,8 @@ async def test_host_ports_are_told_to_whoever_translates_addresses(network: PodN
         await told(network, asked("ADD", netns=netns), {**CONFIG, "runtimeConfig": {"portMappings": ports}})
     assert changed.is_set()
     assert network.mappings.current == {IPv4Address("10.199.250.2"): (HostPort("tcp", 8080, 80),)}
+    (attached,) = network.attachments()
+    assert await trio.Path(f"/proc/sys/net/ipv4/conf/{attached.host_interface}/route_localnet").read_text() == "1\n"  # the port on 127.0.0.1 too
     again = PodNetwork(network._state)
     assert again.mappings.current == network.mappings.current
     await told(network, asked("DEL", netns=netns))

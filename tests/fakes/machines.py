@@ -134,6 +134,42 @@ class Greeter:
         self._listener.close()
 
 
+class Echo:
+    """Answers each UDP packet with a name and the client's address."""
+
+    def __init__(self, place: Path, name: str, address: str, port: int = 8080) -> None:
+        self._socket = netlink.in_namespace(place, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self._socket.bind((address, port))
+        self._name = name
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                said, client = self._socket.recvfrom(100)
+                if not said:
+                    return  # closed
+                self._socket.sendto(f"{self._name} {client[0]}".encode(), client)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+async def ask_by_udp(place: Path, address: str | IPv4Address, port: int = 8080) -> str:
+    """As ``ask``."""
+
+    def talk() -> str:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(1)
+            client.connect((str(address), port))
+            client.send(b"hello")
+            return client.recv(100).decode()
+
+    return await trio.to_thread.run_sync(netlink.in_namespace, place, talk)
+
+
 async def ask(place: Path, address: str | IPv4Address, port: int = 8080) -> str:
     """What a client there is answered. Raises OSError when it is refused, or nobody answers within a second."""
 

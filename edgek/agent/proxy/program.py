@@ -13,8 +13,8 @@ AFFINITY_MOST = 65535  # clients remembered
 
 _PLACE = "ip daddr . meta l4proto . th dport"
 _PORT = "meta l4proto . th dport"
-_TARGET = "ip daddr . tcp dport"
-_SLOT = "numgen random mod 65536"
+_SLOT = "numgen random mod 65536"  # what it yields has no name as a type, so those maps are declared by expressions
+_TARGET = "ip daddr . th dport"  # with ``tcp dport`` the library would add "only TCP" to each rule that looks there
 
 # name: what it is
 MAPS: dict[str, str] = {
@@ -22,10 +22,10 @@ MAPS: dict[str, str] = {
     "node_ports": "map node_ports { type inet_proto . inet_service : verdict; }",
     "endpoints": f"map endpoints {{ typeof {_PLACE} . {_SLOT} : {_TARGET}; }}",
     "node_endpoints": f"map node_endpoints {{ typeof {_PORT} . {_SLOT} : {_TARGET}; }}",
-    "affine_endpoints": f"map affine_endpoints {{ typeof {_PLACE} . meta mark : {_TARGET}; }}",
-    "affine_node_endpoints": f"map affine_node_endpoints {{ typeof {_PORT} . meta mark : {_TARGET}; }}",
-    "host_ports": f"map host_ports {{ typeof {_PORT} : {_TARGET}; }}",
-    "address_host_ports": f"map address_host_ports {{ typeof {_PLACE} : {_TARGET}; }}",
+    "affine_endpoints": "map affine_endpoints { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service; }",
+    "affine_node_endpoints": "map affine_node_endpoints { type inet_proto . inet_service . mark : ipv4_addr . inet_service; }",
+    "host_ports": "map host_ports { type inet_proto . inet_service : ipv4_addr . inet_service; }",
+    "address_host_ports": "map address_host_ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }",
     "no_endpoints": "set no_endpoints { type ipv4_addr . inet_proto . inet_service; }",
     "no_node_endpoints": "set no_node_endpoints { type inet_proto . inet_service; }",
     "hairpin": "set hairpin { type ipv4_addr . ipv4_addr; }",

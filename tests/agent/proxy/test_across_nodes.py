@@ -16,7 +16,7 @@ from edgek.client import services
 from edgek.client.informer import Informers
 from edgek.model import kinds
 from tests.cni.cluster import Cluster, Node, until
-from tests.fakes.machines import GATEWAY, Greeter, ask, open_switch
+from tests.fakes.machines import GATEWAY, Echo, Greeter, ask, ask_by_udp, open_switch
 
 pytestmark = pytest.mark.root
 
@@ -46,7 +46,8 @@ class World:
     async def endpoints(self, *found: tuple[Node, str | IPv4Address]) -> None:
         listed = [{"addresses": [str(address)], "nodeName": node.name, "conditions": {"ready": True}} for node, address in found]
         meta = {"name": "web-x", "namespace": "default", "labels": {services.SERVICE_NAME: "web"}}
-        slice_ = {"metadata": meta, "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}], "endpoints": listed}
+        ports = [{"name": "http", "port": 8080}, {"name": "udp", "port": 8080, "protocol": "UDP"}]
+        slice_ = {"metadata": meta, "addressType": "IPv4", "ports": ports, "endpoints": listed}
         await self.cluster.client.create(kinds.ENDPOINT_SLICE, slice_, "default")
         rules = [node.machine for node in self.cluster.nodes]
         await until(
@@ -79,6 +80,20 @@ async def test_a_service_is_reached_from_pods_hosts_and_outside_wherever_its_end
         assert (await ask(node.machine.place, SERVICE_IP, 80)).startswith("pod-two ")
         assert (await ask(world.cluster.switch.place, node.machine.address, NODE_PORT)).startswith("pod-two ")
         assert (await ask(three.pods[0].place, node.machine.address, NODE_PORT)).startswith("pod-two ")
+
+
+async def test_one_port_of_a_service_carries_tcp_and_udp(world: World) -> None:
+    one, two, three = world.cluster.nodes
+    http, udp = {"port": 80, "name": "http", "nodePort": NODE_PORT}, {"port": 80, "name": "udp", "protocol": "UDP", "nodePort": NODE_PORT}
+    pod = two.pods[0]
+    await world.service(ports=[http, udp])
+    await world.endpoints((two, pod.address))
+    with contextlib.closing(Echo(pod.place, "echo", str(pod.address))):
+        for node in (one, two, three):
+            for place in (node.pods[0].place, node.machine.place):
+                assert (await ask(place, SERVICE_IP, 80)).startswith("pod-two ")
+                assert (await ask_by_udp(place, SERVICE_IP, 80)).startswith("echo ")
+                assert (await ask_by_udp(place, three.machine.address, NODE_PORT)).startswith("echo ")
 
 
 async def test_what_comes_out_of_the_tunnel_can_be_answered_through_it(world: World) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import trio
 from edgek.agent.proxy.loop import Proxy, Settings
 from edgek.client import services
 from edgek.client.informer import Informer
+from edgek.cni.mappings import HostPort, Mappings
 from edgek.host import netlink
 from edgek.model import kinds
-from tests.fakes.machines import Inside
+from tests.fakes.machines import Echo, Greeter, Inside, ask_by_udp
 
 pytestmark = pytest.mark.root
 
@@ -59,6 +61,7 @@ class Box:
             sh(f"ip -n {pod} addr add {address}/32 dev eth0; ip -n {pod} link set eth0 up")
             sh(f"ip -n {pod} route add 169.254.1.1 dev eth0 scope link; ip -n {pod} route add default via 169.254.1.1 onlink dev eth0")
             sh(f"ip -n {pod} neigh add 169.254.1.1 lladdr {HOST_MAC} dev eth0 nud permanent")  # a proxy's answer by ARP comes late on purpose
+            sh(f"ip netns exec {node} sysctl -qw net.ipv4.conf.pod-{role}.route_localnet=1")  # as for each pod with host ports
             self.serve(role, address)
 
     def serve(self, role: str, address: str) -> None:
@@ -75,11 +78,11 @@ class Box:
 
         threading.Thread(target=work, daemon=True).start()
 
-    def ask(self, role: str, address: str, port: int) -> str:
+    def ask(self, role: str, address: str, port: int, source: str = "") -> str:
         """What a client in that namespace is answered. Raises OSError when it is refused or nobody answers within a second."""
 
         def connect() -> str:
-            with socket.create_connection((address, port), timeout=1) as connection:
+            with socket.create_connection((address, port), timeout=1, source_address=(source, 0) if source else None) as connection:
                 return connection.recv(100).decode()
 
         return netlink.in_namespace(self.path(role), connect)
@@ -110,7 +113,8 @@ class World:
         self.slices: Informer[services.Slice] = Informer(None, kinds.ENDPOINT_SLICE, services.slice_)  # type: ignore[arg-type]
         self.services.synced.set()
         self.slices.synced.set()
-        self.proxy = Proxy(Settings("box", "10.42.0.0/16"), self.services, self.slices, worker=Inside(box.path("node")))
+        self.mappings = Mappings()
+        self.proxy = Proxy(Settings("box", "10.42.0.0/16"), self.services, self.slices, self.mappings, worker=Inside(box.path("node")))
 
     def service(self, **spec: Any) -> None:
         spec = {"clusterIP": "10.43.0.7", "ports": [{"port": 80, "name": "http", "nodePort": 30080}], "type": "NodePort", **spec}
@@ -119,10 +123,14 @@ class World:
     def endpoints(self, *roles: str) -> None:
         listed = [{"addresses": [self.box.pods[role]], "nodeName": "box", "conditions": {"ready": True}} for role in roles]
         meta = {"namespace": "default", "name": "web-x", "labels": {"kubernetes.io/service-name": "web"}}
-        self.slices._set("default/web-x", services.slice_({"metadata": meta, "ports": [{"name": "http", "port": 8080}], "endpoints": listed}))
+        ports = [{"name": "http", "port": 8080}, {"name": "udp", "port": 8080, "protocol": "UDP"}]
+        self.slices._set("default/web-x", services.slice_({"metadata": meta, "ports": ports, "endpoints": listed}))
 
-    async def ask(self, role: str, address: str = "10.43.0.7", port: int = 80) -> str:
-        return await trio.to_thread.run_sync(self.box.ask, role, address, port)
+    async def ask(self, role: str, address: str = "10.43.0.7", port: int = 80, source: str = "") -> str:
+        return await trio.to_thread.run_sync(self.box.ask, role, address, port, source)
+
+    def host_ports(self, **ports: HostPort) -> None:
+        self.mappings.replace({IPv4Address(self.box.pods[role]): (port,) for role, port in ports.items()})
 
     async def written(self) -> None:
         """Until the kernel has been told all that changed."""
@@ -195,6 +203,47 @@ async def test_a_client_stays_with_its_endpoint_while_that_is_there(world):
     world.endpoints("a", "b")
     await world.written()
     assert {(await world.ask("out", NODE_IP, 30080)).split()[0] for _ in range(20)} == {other}
+
+
+async def test_a_client_by_udp_stays_with_its_endpoint_too(world):
+    world.service(sessionAffinity="ClientIP", ports=[{"port": 80, "name": "udp", "protocol": "UDP", "nodePort": 30080}])
+    await world.written()
+    with contextlib.ExitStack() as stack:
+        for role, address in world.box.pods.items():
+            stack.enter_context(contextlib.closing(Echo(world.box.path(role), role, address)))
+        for way in [("out", NODE_IP, 30080), ("node", "10.43.0.7", 80)]:
+            assert len({(await ask_by_udp(world.box.path(way[0]), *way[1:])).split()[0] for _ in range(20)}) == 1
+
+
+async def test_ports_of_the_host_lead_to_their_pods_by_address_and_protocol(world):
+    """As upstream has it: one port, three pods behind it in their ways."""
+    world.host_ports(a=HostPort("tcp", 54323, 8080, "127.0.0.1"), b=HostPort("tcp", 54323, 8080, NODE_IP))
+    await world.written()
+    await until_written(world, "127.0.0.1 . tcp . 54323")
+    assert (await world.ask("node", "127.0.0.1", 54323)).split()[0] == "a"
+    assert (await world.ask("node", NODE_IP, 54323)).split()[0] == "b"
+    assert (await world.ask("out", NODE_IP, 54323)).split()[0] == "b"
+    assert (await world.ask("node", "127.0.0.1", 54323, source=NODE_IP)).split()[0] == "a"
+    world.host_ports(a=HostPort("udp", 54323, 8080))
+    await until_written(world, "udp . 54323")
+    with contextlib.closing(Echo(world.box.path("a"), "echo", world.box.pods["a"])):
+        for role, address in [("node", NODE_IP), ("out", NODE_IP), ("b", NODE_IP), ("node", "127.0.0.1")]:
+            assert (await ask_by_udp(world.box.path(role), address, 54323)).startswith("echo ")
+
+
+async def test_nobody_else_speaks_to_what_listens_on_loopback_here(world):
+    with contextlib.closing(Greeter(world.box.path("node"), "secret", "127.0.0.1")):
+        assert await world.ask("node", "127.0.0.1", 8080) == "secret 127.0.0.1"
+        sh(f"ip -n {world.box.names['a']} addr flush dev lo; ip -n {world.box.names['a']} route add 127.0.0.1/32 dev eth0 src {world.box.pods['a']}")
+        sh(f"ip netns exec {world.box.names['a']} sysctl -qw net.ipv4.conf.eth0.route_localnet=1")
+        with pytest.raises(TimeoutError):
+            await world.ask("a", "127.0.0.1", 8080)
+
+
+async def until_written(world: World, words: str) -> None:
+    with trio.fail_after(10):
+        while words not in sh(f"ip netns exec {world.box.names['node']} nft list table ip edgek"):
+            await trio.sleep(0.01)
 
 
 async def test_a_deleted_service_is_gone(world):
