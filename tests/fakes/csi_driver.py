@@ -4,7 +4,7 @@ It is picky, as real ones are: what comes in the wrong order is refused and stan
 object a line in ``<root>/calls``. A file ``<root>/refuse-NodePublishVolume`` that holds a gRPC code makes it refuse that call; ``hang-...`` makes it
 never answer. Volumes are folders ``<root>/volumes/<id>``: as root they are mounted, else a target is an empty folder.
 
-    python -m tests.fakes.csi_driver --root DIR --kubelet-dir DIR [--name NAME] [--node-id ID] [--topology KEY=VALUE] [--most-volumes N] [--without WORD]
+    python -m tests.fakes.csi_driver --root DIR --kubelet-dir DIR [--name NAME] [--node-id ID] [--topology KEY=VALUE] [--most-volumes N] [--without WORD] [--alone]
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class Driver:
         self._mounts = mounts.Direct() if real else None
         (root / "volumes").mkdir(parents=True, exist_ok=True)
         self.state = State.read(root / "state")
+        self.state.write()
         self.calls_file = root / "calls"
         self.registered = trio.Event()
         self.refused: list[str] = []  # what a kubelet told of a registration that failed
@@ -236,10 +237,13 @@ class Driver:
 
     # Registering, as node-driver-registrar does it.
 
-    async def serve(self, kubelet_dir: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def serve(self, kubelet_dir: Path, alone: bool = False, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         endpoint = kubelet_dir / "plugins" / self.name / "csi.sock"
         async with trio.open_nursery() as nursery:
             await nursery.start(rpc_serve.serve, endpoint, self.answers)
+            if alone:
+                task_status.started()
+                return
             registrar = {GET_INFO: functools.partial(self._about, endpoint), NOTIFY: self._told}
             await nursery.start(rpc_serve.serve, kubelet_dir / "plugins_registry" / f"{self.name}-reg.sock", registrar)
             task_status.started()
@@ -272,6 +276,7 @@ async def main() -> None:
     parser.add_argument("--most-volumes", type=int, default=0)
     parser.add_argument("--without", action="append", default=[], choices=sorted(NODE_ABILITIES))
     parser.add_argument("--mount-group", action="store_true")
+    parser.add_argument("--alone", action="store_true", help="do not register, and mount nothing though root could")
     given = parser.parse_args()
     abilities = (ORDINARY | ({"mount-group"} if given.mount_group else frozenset())) - set(given.without)
     driver = Driver(
@@ -281,10 +286,10 @@ async def main() -> None:
         topology=dict(each.split("=", 1) for each in given.topology),
         most_volumes=given.most_volumes,
         abilities=abilities,
-        real=os.geteuid() == 0,
+        real=os.geteuid() == 0 and not given.alone,
     )
     async with trio.open_nursery() as nursery:
-        await nursery.start(driver.serve, given.kubelet_dir)
+        await nursery.start(driver.serve, given.kubelet_dir, given.alone)
         print("ready", flush=True)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -199,11 +199,12 @@ class Mounting:
         failures: list[OSError] = []
         for share in await self._files.run(self.places.shares, uid):
             async with self._locked(share.record):
-                await self._attempt(failures, uid, self._unpublish(share))
+                await self._attempt(failures, self._unpublish(share))
         if failures:
             raise failures[0]
+        await self._files.run(self.places.tidy, uid)
         for volume in await self._files.run(self.places.used_by, uid):
-            await self._attempt(failures, uid, self._leave(volume, uid))
+            await self._attempt(failures, self._leave(volume, uid))
         if failures:
             raise failures[0]
         self._requests.forget(uid)
@@ -216,11 +217,11 @@ class Mounting:
         failures: list[OSError] = []
         for volume in await self._files.run(lambda: list(self.places.volumes())):
             if not volume.users():
-                await self._attempt(failures, "", self._leave(volume, ""))
+                await self._attempt(failures, self._leave(volume, ""))
         if failures:
             raise failures[0]
 
-    async def _attempt(self, failures: list[OSError], uid: str, attempt: Any) -> None:
+    async def _attempt(self, failures: list[OSError], attempt: Awaitable[None]) -> None:
         try:
             await attempt
         except OSError as exc:

@@ -137,8 +137,7 @@ class Volume:
         """Once nobody has it and it is unstaged: the record goes last."""
         self.staged.remove()
         remove_empty(self.folder / "users")
-        (self.folder / RECORD).unlink(missing_ok=True)
-        remove_empty(self.folder)
+        remove_record(self.folder)
 
 
 @attrs.frozen
@@ -175,15 +174,13 @@ class Share:
             remove_device(self.target)
             remove_empty(self.target.parent)
             if not self.target.parent.exists():  # no other pod has it
-                (self.folder / RECORD).unlink(missing_ok=True)
-                remove_empty(self.folder)
+                remove_record(self.folder)
                 remove_empty(self.folder.parent)
             self.link.unlink(missing_ok=True)
             remove_empty(self.link.parent)
             return
         remove_point(self.target)
-        (self.folder / RECORD).unlink(missing_ok=True)
-        remove_empty(self.folder)
+        remove_record(self.folder)
         remove_empty(self.folder.parent)
 
 
@@ -221,6 +218,22 @@ class Places:
         folders += [self._devices / link.name / "data" for link in _folders(self._links(uid))]
         return [self.share(record, uid) for folder in folders if (record := Record.read(folder))]
 
+    def tidy(self, uid: str) -> None:
+        """What an edgek left that was killed before it wrote a record: nothing was published then."""
+        folders, links = self.kubelet_dir / "pods" / uid / "volumes" / POD_PLUGIN, self._links(uid)
+        for folder in _folders(folders):
+            if folder.is_dir() and Record.read(folder) is None:
+                remove_record(folder)
+        for link in _folders(links):
+            folder = self._devices / link.name
+            if Record.read(folder / "data") is None:
+                remove_record(folder / "data")
+                remove_empty(folder)
+                remove_empty(self._devices / "publish" / link.name)
+                link.unlink()
+        remove_empty(folders)
+        remove_empty(links)
+
     def volumes(self) -> Iterator[Volume]:
         """All that are or may be on this node and are shared by their pods."""
         for driver in _folders(self._base):
@@ -257,6 +270,13 @@ def remove_device(target: Path) -> None:
     if stat.S_ISREG(found.st_mode) and found.st_size:
         raise OSError(errno.ENOTEMPTY, f"{target} is a file that is not empty: it is left alone")
     target.unlink()
+
+
+def remove_record(folder: Path) -> None:
+    """And the folder with it, if that is all there is."""
+    for part in (folder / RECORD, *folder.glob(f".{RECORD}.*")):  # one that was being written
+        part.unlink(missing_ok=True)
+    remove_empty(folder)
 
 
 def remove_empty(folder: Path) -> None:

@@ -35,10 +35,10 @@ class Refused(Exception):
 class Plugins:
     """``built_in`` are names that nobody else may take."""
 
-    def __init__(self, folder: Path, drivers: Drivers, built_in: frozenset[str] = frozenset()) -> None:
+    def __init__(self, folder: Path, drivers: Drivers) -> None:
         self._folder = folder
         self._drivers = drivers
-        self._built_in = built_in
+        self.built_in: frozenset[str] = frozenset()
         self._lives: dict[str, trio.CancelScope] = {}  # by the socket's name
 
     async def run(self) -> None:
@@ -105,7 +105,7 @@ class Plugins:
         name = about["name"]
         if about["type"] != CSI_PLUGIN:
             raise Refused(f"no handler registered for plugin type: {about['type']} at socket {socket}")
-        if name in self._built_in:
+        if name in self.built_in:
             raise Refused(f"the driver {name} is built in, it cannot be registered")
         if not any(version.removeprefix("v").startswith("1.") for version in about["supported_versions"]):
             raise Refused(f"none of the CSI versions {about['supported_versions']} of {name} is supported here: 1.x is")

@@ -46,16 +46,16 @@ class Storage:
         self._used = trio.Event()
         self._node: Object | None = None
         self._announcer = Announcer(client, node_name, self.drivers)
+        self.plugins = Plugins(kubelet_dir / "plugins_registry", self.drivers)
         self.drivers.on_change(self._driver_changed)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take in drivers that register, and tell the API of them and of what is attached. Raises OSError."""
-        registry = self._kubelet_dir / "plugins_registry"
-        for folder in (registry, self._kubelet_dir / "plugins"):
-            folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-        plugins = Plugins(registry, self.drivers, frozenset(driver.name for driver in self.drivers.all()))
+        for folder in ("plugins_registry", "plugins"):
+            (self._kubelet_dir / folder).mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        self.plugins.built_in = frozenset(driver.name for driver in self.drivers.all())
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(plugins.run)
+            nursery.start_soon(self.plugins.run)
             nursery.start_soon(self._announcer.run)
             task_status.started()
             if self._ever():
