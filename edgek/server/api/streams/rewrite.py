@@ -48,7 +48,7 @@ class Place:
     prefix: str
 
     def link(self, link: str, backend: str) -> str:
-        """A link that the backend made, as a client can follow it. Links to other hosts, and relative ones, stay."""
+        """A link that the backend made, as a client can follow it, by whatever name it calls us. Links to other hosts, and relative ones, stay."""
         try:
             parts = urlsplit(link)
         except ValueError:
@@ -59,7 +59,8 @@ class Place:
         path = parts.path
         if not path.startswith(self.prefix):
             path = posixpath.normpath(self.prefix + path) + ("/" if path.endswith("/") else "")
-        return urlunsplit((self.scheme, self.host, path, parts.query, parts.fragment))
+        scheme, host = (parts.scheme, parts.netloc) if parts.netloc == self.host else ("", "")
+        return urlunsplit((scheme, host, path, parts.query, parts.fragment))
 
     def page(self, html: bytes, backend: str) -> bytes:
         """All links of a page."""
