@@ -53,7 +53,8 @@ def mount_nfs(server: str, path: str, target: Path, options: Sequence[str] = (),
     if server.startswith("-") or not server:
         raise MountRefused(errno.EINVAL, f"mount failed: {server!r} is no server")
     if os.path.exists(HELPER) if helper is None else helper:
-        _mount(["-t", "nfs"], list(options), source_of(server, path), target, timeout_s)
+        patience = () if any(option.startswith("retry=") for option in options) else ("retry=0",)  # it is who asks that tries again
+        _mount(["-t", "nfs"], [*options, *patience], source_of(server, path), target, timeout_s)
         return
     address = f"addr={_address(server)}"
     said = any(option.startswith(("vers=", "nfsvers=")) for option in options)

@@ -36,7 +36,7 @@ def test_a_mount_that_fails_says_what_was_run_and_what_that_said_in_upstreams_wo
         remote_mount.mount_nfs("10.0.0.1", "/x", tmp_path, ["ro", "vers=4"], helper=True)
     assert caught.value.strerror == (
         "mount failed: exit status 32\nMounting command: mount\n"
-        f"Mounting arguments: -t nfs -o ro,vers=4 10.0.0.1:/x {tmp_path}\nOutput: mount.nfs: Connection refused\n"
+        f"Mounting arguments: -t nfs -o ro,vers=4,retry=0 10.0.0.1:/x {tmp_path}\nOutput: mount.nfs: Connection refused\n"
     )
 
 
