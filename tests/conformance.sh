@@ -30,7 +30,6 @@ uninstall() { # DATA_DIR RUN_DIR
     EDGEK_DATA_DIR=$1 EDGEK_RUN_DIR=$2 "$HERE/packaging/uninstall.sh" --node-only >/dev/null 2>&1 || true
 }
 stop() {
-    for pid in $DIR/pid2 $DIR/pid; do [ ! -f $pid ] || kill "$(cat $pid)" 2>/dev/null || true; done
     export -f uninstall && export HERE
     [ ! -e /run/netns/$NAME-2 ] || second bash -c "uninstall $DIR/d2 $DIR/r2"
     [ ! -e /run/netns/$NAME ] || inside bash -c "uninstall $DIR/d $DIR/r"
@@ -54,7 +53,6 @@ join_second() { # in a UTS namespace of its own: a node's name is its host's
     second unshare --uts setsid sh -c 'hostname "$0"; exec "$@"' "$(hostname)-2" \
         "$PYTHON" -m edgek agent --data-dir $DIR/d2 --run-dir $DIR/r2 --node-ip $SECOND_IP --private-registry $DIR/registries.yaml \
         --join https://$NODE_IP:6443 --token "$(inside "$PYTHON" -m edgek token --data-dir $DIR/d --run-dir $DIR/r)" >$DIR/log2 2>&1 </dev/null &
-    echo $! >$DIR/pid2
 }
 wait_for() { # COUNT
     for _ in $(seq 120); do
@@ -79,7 +77,6 @@ cd "$HERE"
 # The node's name is the host's: a spec compares it with what `hostname` says in a pod on the host's network.
 inside setsid "$PYTHON" -m edgek server --data-dir $DIR/d --run-dir $DIR/r --write-kubeconfig $DIR/kubeconfig --node-ip $NODE_IP \
     --private-registry $DIR/registries.yaml >$DIR/log 2>&1 </dev/null &
-echo $! >$DIR/pid
 wait_for 1
 [ "$NODES" = 1 ] || { join_second && wait_for 2; }
 status=0
