@@ -93,6 +93,10 @@ class Membership:
         self.choice.learn(_servers(self._asked, self.cluster, self.context))
         log.info("the servers' addresses changed", servers=",".join(cluster.servers))
 
+    def forgotten(self) -> None:
+        """The cluster knows us no more: the next start of the agent joins again, if it has a token. What runs is left running."""
+        self.folder.cluster.unlink(missing_ok=True)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the certificates new. Open connections stay as they are."""
         task_status.started()

@@ -17,7 +17,7 @@ import trio
 from edgek.agent.join import Membership
 from edgek.client import link_calls
 from edgek.client.client import decoded
-from edgek.client.joining import LINK_PATH, LINK_PROTOCOL
+from edgek.client.joining import FORGOTTEN, LINK_PATH, LINK_PROTOCOL
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import BrokenOff, Head
 from edgek.client.link_terminal import EXIT, RESIZE, STDIN, receive_message, send_message
@@ -68,6 +68,8 @@ class Uplink:
             except (Disconnected, errors.ApiError) as exc:
                 why = str(exc)
                 self._tried = True  # nobody waits for it any more
+                if isinstance(exc, errors.Unauthorized) and FORGOTTEN in why:
+                    self._membership.forgotten()
             if why != complained:
                 log.warning("no link to the server", why=why)
                 complained = why

@@ -26,6 +26,9 @@ BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
 BOOTSTRAP_PREFIX = "bootstrap-token-"
 PASSWORD_SUFFIX = ".node-password.edgek"
 
+# By these words a node knows that its certificate is of no use any more.
+FORGOTTEN = "was forgotten, or is another machine by now"
+
 # The name by which nodes know the server, whatever address they dial: so it may stand behind a router, and may move.
 SERVER_NAME = "kubernetes.default.svc"
 

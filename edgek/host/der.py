@@ -14,6 +14,7 @@ import attrs
 
 COMMON_NAME = b"\x55\x04\x03"  # 2.5.4.3
 ORGANIZATION = b"\x55\x04\x0a"  # 2.5.4.10
+UNIT = b"\x55\x04\x0b"  # 2.5.4.11
 SUBJECT_ALT_NAME = b"\x55\x1d\x11"  # 2.5.29.17
 
 _SEQUENCE = 0x30
@@ -37,6 +38,7 @@ class Certificate:
     organizations: tuple[str, ...]
     not_after: float
     names: tuple[str, ...]
+    unit: str = ""  # organizationalUnitName
 
 
 def read(der: bytes) -> Certificate:
@@ -73,6 +75,7 @@ def _read(der: bytes) -> Certificate:
         organizations=tuple(text for kind, text in names if kind == ORGANIZATION),
         not_after=_time(*last),
         names=tuple(_alternative_names(fields[-1])) if fields[-1][0] == _EXTENSIONS else (),
+        unit=next((text for kind, text in names if kind == UNIT), ""),
     )
 
 

@@ -49,13 +49,14 @@ class Pair:
 
 @attrs.frozen
 class Subject:
-    """Whom a leaf names and what it may be used for. ``names`` are the DNS names and addresses of a server."""
+    """Whom a leaf names and what it may be used for. ``names`` are the DNS names and addresses of a server, ``unit`` is what vouches for it."""
 
     common_name: str
     organizations: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     client: bool = True
     server: bool = False
+    unit: str = ""
 
 
 def make_authority(common_name: str) -> Pair:
@@ -210,7 +211,8 @@ def _name(subject: Subject) -> x509.Name:
     from cryptography.x509.oid import NameOID
 
     organizations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, text) for text in subject.organizations]
-    return x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, subject.common_name)])
+    unit = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, subject.unit)] if subject.unit else []
+    return x509.Name([*organizations, *unit, x509.NameAttribute(NameOID.COMMON_NAME, subject.common_name)])
 
 
 def _authority_extensions(key: ec.EllipticCurvePrivateKey) -> list[tuple[x509.ExtensionType, bool]]:

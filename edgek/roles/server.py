@@ -94,6 +94,8 @@ class Server:
         from edgek.server.api.admission.base import Defaults
         from edgek.server.api.authn import Authenticator, read_token_file
         from edgek.server.api.authz import Authorizer
+        from edgek.server.api.bootstrap_tokens import BootstrapTokens
+        from edgek.server.api.node_records import NodeRecords
         from edgek.server.api.tokens import ServiceAccountTokens
         from edgek.server.resources import unserved
 
@@ -111,6 +113,8 @@ class Server:
             client_ca=self.keys.client_ca.certificate,
             front_proxy_ca=self.keys.front_proxy_ca.certificate,
             anonymous=config.anonymous_auth,
+            bootstrap=BootstrapTokens(self.backend),
+            records=NodeRecords(self.backend),
         )
         first, last = config.service_node_port_range
         self.api = assembly.assemble(
@@ -188,6 +192,7 @@ class Server:
         from edgek.server.api import bootstrap
         from edgek.server.api.join_tokens import JoinTokens
         from edgek.server.api.joining import Entrance
+        from edgek.server.api.node_records import NodeRecords
         from edgek.server.api.streams.link import Links
 
         client = self.client(bootstrap.USER, "edgek-join")
@@ -199,7 +204,9 @@ class Server:
             cluster=self._cluster,
             names=self._names(),
         )
-        entrance.add(LINK_PATH, Links(self.api, self.doors, entrance.node_of, lambda: self._cluster().servers))
+        links = Links(self.api, self.doors, entrance.node_of, lambda: self._cluster().servers)
+        entrance.add(LINK_PATH, links)
+        self._forgetting = NodeRecords(self.backend).on_forgotten(lambda name: links.end(name, "the node was forgotten"))
         return entrance
 
     def _cluster(self) -> Cluster:

@@ -25,9 +25,9 @@ KUBELET_CLIENT = Subject("kube-apiserver-kubelet-client", ("system:masters",))
 FRONT_PROXY = Subject("system:front-proxy")
 
 
-def node(name: str) -> Subject:
-    """A node's own identity, the client of its kubelet."""
-    return Subject(f"system:node:{name}", ("system:nodes",))
+def node(name: str, record: str = "") -> Subject:
+    """A node's own identity, the client of its kubelet. ``record`` is the uid of what was kept of it when it joined."""
+    return Subject(f"system:node:{name}", ("system:nodes",), unit=record)
 
 
 def node_server(name: str, addresses: Iterable[str]) -> Subject:

@@ -7,12 +7,12 @@ import pytest
 import trio
 
 from edgek.agent import join
-from edgek.agent.join import Folder
+from edgek.agent.join import Folder, Membership
 from edgek.client.client import Client
 from edgek.client.https import HttpsTransport
-from edgek.client.joining import AUTHORITY_PATH, JOIN_PATH, SERVER_NAME, Cluster
-from edgek.client.transport import Request
-from edgek.host import pki, tls, wallclock
+from edgek.client.joining import AUTHORITY_PATH, FORGOTTEN, JOIN_PATH, LINK_PATH, SERVER_NAME, Cluster
+from edgek.client.transport import Request, Response
+from edgek.host import der, pki, tls, wallclock
 from edgek.host.pki import Subject
 from edgek.model import errors, kinds
 from edgek.model.credentials import JoinToken
@@ -146,6 +146,36 @@ async def test_a_forgotten_name_is_free(server: Joinable) -> None:
     await join.enter(server.config())
     await server.client.delete(kinds.SECRET, "far.node-password.edgek", "kube-system")
     await join.enter(server.config(data_dir=str(server.folder / "another-machine")))
+
+
+async def test_the_certificate_of_a_forgotten_node_is_of_no_use_any_more(server: Joinable) -> None:
+    former = await join.enter(server.config())
+    assert (await asked(former)).status != 401
+    await server.client.delete(kinds.SECRET, "far.node-password.edgek", "kube-system")
+    assert (await asked(former)).status == 401
+    with pytest.raises(errors.Unauthorized, match=FORGOTTEN):
+        server.entrance.node_of(Request("GET", LINK_PATH), Peer("192.0.2.9", der.from_pem(former.folder.client.read_bytes())))
+    latter = await join.enter(server.config(data_dir=str(server.folder / "another-machine")))
+    assert (await asked(latter)).status != 401
+    assert (await asked(former)).status == 401, "the name is known again, but it is another machine's"
+
+
+async def test_a_node_that_hears_that_it_was_forgotten_joins_again_at_its_next_start(server: Joinable) -> None:
+    former = await join.enter(server.config())
+    await server.client.delete(kinds.SECRET, "far.node-password.edgek", "kube-system")
+    former.forgotten()
+    with pytest.raises(UsageError, match="--token"):
+        await join.enter(server.config(token=""))
+    assert (await asked(await join.enter(server.config()))).status != 401
+
+
+async def asked(membership: Membership) -> Response:
+    """What the server says to a node that asks for itself."""
+    transport = HttpsTransport(membership.choice)
+    try:
+        return await transport.request(Request("GET", "/api/v1/nodes/far"))
+    finally:
+        transport.close()
 
 
 @pytest.mark.parametrize("name", ["box", SERVER_NAME, "Not_a_name"])

@@ -27,6 +27,7 @@ from edgek.server.api.identity import AUTHENTICATED_GROUP, MASTERS_GROUP, User
 from edgek.server.api.join_tokens import JoinTokens
 from edgek.server.api.joining import Entrance
 from edgek.server.api.local import LocalTransport
+from edgek.server.api.node_records import NodeRecords
 from edgek.server.api.responses import Answer
 from edgek.server.api.tokens import ServiceAccountTokens
 from edgek.server.pki import Keys
@@ -64,7 +65,7 @@ async def joinable(folder: Path, names: tuple[str, ...] = (SERVER_NAME, "box")) 
     token = pki.open_token(folder / "token", keys)
     backend = MemoryBackend(1000)
     tokens = ServiceAccountTokens(backend, keys.service_account_key, issuer="https://issuer.example")
-    authenticator = Authenticator(tokens=tokens, client_ca=keys.client_ca.certificate)
+    authenticator = Authenticator(tokens=tokens, client_ca=keys.client_ca.certificate, records=NodeRecords(backend))
     api = assemble(backend, authenticator=authenticator, authorizer=Authorizer(backend), tokens=tokens)
     client = Client(LocalTransport(api, ADMIN))
     await client.create(kinds.NAMESPACE, {"metadata": {"name": "kube-system"}})

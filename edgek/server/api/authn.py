@@ -17,7 +17,10 @@ import attrs
 
 from edgek.host import der
 from edgek.model.errors import Unauthorized, UsageError
+from edgek.server.api.bootstrap_tokens import BootstrapTokens
 from edgek.server.api.identity import ANONYMOUS, AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP, User
+from edgek.server.api.node_access import node_name
+from edgek.server.api.node_records import NodeRecords
 from edgek.server.api.quoting import quoted_list
 from edgek.server.api.tokens import EXTRA, BadToken, ServiceAccountTokens
 
@@ -49,13 +52,17 @@ class Authenticator:
         client_ca: bytes = b"",
         front_proxy_ca: bytes = b"",
         anonymous: bool = False,
+        bootstrap: BootstrapTokens | None = None,
+        records: NodeRecords | None = None,
     ) -> None:
         self._tokens = tokens
         self._static = static_tokens or {}
         self._client_ca = _subject(client_ca)
         self._front_proxy_ca = _subject(front_proxy_ca)
         self._anonymous = User(ANONYMOUS, groups=(UNAUTHENTICATED_GROUP,)) if anonymous else None
-        self._certificates: dict[bytes, tuple[bytes, User]] = {}
+        self._bootstrap = bootstrap
+        self._records = records
+        self._certificates: dict[bytes, tuple[bytes, User, str]] = {}
 
     def authenticate(self, headers: Mapping[str, str], peer_certificate: bytes | None = None) -> User | None:
         """None without credentials where anonymous requests are not let in. Raises Unauthorized for bad credentials. Never waits."""
@@ -77,6 +84,8 @@ class Authenticator:
         static = self._static.get(token)
         if static is not None:
             user, good_for = static, self._tokens.audiences
+        elif self._bootstrap is not None and (found := self._bootstrap.user(token)) is not None:
+            user, good_for = found, self._tokens.audiences
         elif token.count(".") != 2:
             raise Unauthorized(INVALID_TOKEN)
         else:
@@ -97,8 +106,10 @@ class Authenticator:
             if len(self._certificates) >= REMEMBERED:
                 self._certificates.clear()
             found = self._certificates[certificate] = _certified(certificate)
-        issuer, user = found
+        issuer, user, record = found
         if issuer == self._client_ca and user.name:
+            if record and self._records is not None and (node := node_name(user)):
+                self._records.check(node, record)
             return user
         if issuer == self._front_proxy_ca and user.name in FRONT_PROXY_NAMES:
             return _spoken_for(headers)
@@ -144,15 +155,15 @@ def _subject(pem: bytes) -> bytes | None:
     return der.read(der.from_pem(pem)).subject if pem else None
 
 
-def _certified(certificate: bytes) -> tuple[bytes, User]:
-    """The issuer, and whom the certificate names."""
+def _certified(certificate: bytes) -> tuple[bytes, User, str]:
+    """The issuer, whom the certificate names, and what vouches for it."""
     try:
         read = der.read(certificate)
     except ValueError as error:
         raise Unauthorized(UNAUTHORIZED) from error
     identifier = f"X509SHA256={hashlib.sha256(certificate).hexdigest()}"
     user = User(read.common_name, groups=read.organizations, extra={f"{EXTRA}credential-id": (identifier,)})
-    return read.issuer, with_group(user, AUTHENTICATED_GROUP)
+    return read.issuer, with_group(user, AUTHENTICATED_GROUP), read.unit
 
 
 def _spoken_for(headers: Mapping[str, str]) -> User | None:

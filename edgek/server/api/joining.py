@@ -17,7 +17,7 @@ from edgek.client.client import Client
 from edgek.client.joining import AUTHORITY_PATH, JOIN_PATH, PASSWORD_SUFFIX, RENEW_PATH, SECRETS_NAMESPACE, Application, Cluster, Welcome
 from edgek.client.transport import Request, Response
 from edgek.host import log, pki
-from edgek.model import errors, kinds
+from edgek.model import errors, kinds, objects
 from edgek.server.api import responses
 from edgek.server.api.authn import Authenticator
 from edgek.server.api.http import Handler, Peer
@@ -86,21 +86,21 @@ class Entrance:
         await self._tokens.check(request.headers.get("authorization", "").removeprefix("Bearer ").strip())
         asked = Application.decode(request.body)
         self._check_name(asked.node)
-        await self._claim(asked.node, asked.password)
+        record = await self._claim(asked.node, asked.password)
         log.info("a node joins", node=asked.node, peer=peer.address)
-        return self._welcome(asked)
+        return self._welcome(asked, record)
 
     async def _renew(self, request: Request, peer: Peer) -> Answer:
         asked = Application.decode(request.body)
         if self.node_of(request, peer) != asked.node:
             raise errors.Forbidden("a node gets certificates for itself only")
-        return self._welcome(asked)
+        return self._welcome(asked, await self._claim(asked.node, asked.password))
 
-    def _welcome(self, asked: Application) -> Response:
+    def _welcome(self, asked: Application, record: str) -> Response:
         keys = self._keys()
         addresses = [address for address in asked.addresses if _is_address(address) and address not in self._names]
         try:
-            client = pki.sign_request(keys.client_ca, asked.client_request.encode(), node(asked.node))
+            client = pki.sign_request(keys.client_ca, asked.client_request.encode(), node(asked.node, record))
             serving = pki.sign_request(keys.server_ca, asked.serving_request.encode(), node_server(asked.node, addresses))
         except ValueError as exc:
             raise errors.BadRequest(f"no certificate can be made from this: {exc}") from None
@@ -114,8 +114,8 @@ class Entrance:
         if name in self._names:
             raise errors.Conflict(f"node {name!r} is the server itself, or a name of its; join with another --node-name")
 
-    async def _claim(self, name: str, password: str) -> None:
-        """Raises Conflict when the name is another machine's."""
+    async def _claim(self, name: str, password: str) -> str:
+        """The uid of the record of this machine. Raises Conflict when the name is another machine's."""
         if len(password) < 16:
             raise errors.BadRequest("a node needs a secret of its own")
         found = await self._client.find(kinds.SECRET, name + PASSWORD_SUFFIX, SECRETS_NAMESPACE)
@@ -124,16 +124,16 @@ class Entrance:
             data = {"hash": base64.b64encode(f"{salt}:{_hashed(salt, password)}".encode()).decode()}
             secret = {"metadata": {"name": name + PASSWORD_SUFFIX}, "type": "edgek.io/node-password", "immutable": True, "data": data}
             try:
-                await self._client.create(kinds.SECRET, secret, SECRETS_NAMESPACE)
+                return objects.uid(await self._client.create(kinds.SECRET, secret, SECRETS_NAMESPACE))
             except errors.AlreadyExists:
-                await self._claim(name, password)
-            return
+                return await self._claim(name, password)
         salt, _, kept = value(found, "hash").partition(":")
         if not hmac.compare_digest(kept, _hashed(salt, password)):
             raise errors.Conflict(
                 f"node {name!r} is another machine's, or this one's from before it was set up anew: "
                 f"`edgek node forget {name}` on the server lets it join as that, or join with another --node-name"
             )
+        return objects.uid(found)
 
 
 def _hashed(salt: str, password: str) -> str:

@@ -28,6 +28,7 @@ from edgek.server.controllers.rootca import RootCaController
 from edgek.server.controllers.secrettoken import SecretTokenController
 from edgek.server.controllers.serviceaccount import ServiceAccountController
 from edgek.server.controllers.tainteviction import TaintEvictionController
+from edgek.server.controllers.tokencleaner import TokenCleanerController
 from edgek.server.controllers.ttlafterfinished import TtlAfterFinishedController
 from edgek.server.controllers.volumebinding import VolumeBindingController
 from edgek.server.controllers.volumeprotection import ClaimProtectionController, VolumeProtectionController
@@ -50,6 +51,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     JobController,
     DisruptionController,
     TtlAfterFinishedController,
+    TokenCleanerController,
     ResourceQuotaController,
     EndpointsController,
     EndpointSliceController,

@@ -30,6 +30,7 @@ ACCOUNTS: Mapping[str, str] = {
     "secrettoken": "secret-token-controller",
     "serviceaccount": "service-account-controller",
     "tainteviction": "node-controller",
+    "tokencleaner": "token-cleaner",
     "ttlafterfinished": "ttl-after-finished-controller",
     "volumebinding": "persistent-volume-binder",
 }

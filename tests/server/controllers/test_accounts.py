@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import trio
 
+from edgek.cli.token import bootstrap_secret
 from edgek.client import reconcile
 from edgek.client.client import Client
 from edgek.client.events import Recorder
@@ -105,6 +106,7 @@ async def test_nobody_is_refused_what_the_work_takes(autojump_clock: Any) -> Non
         old = {"replicas": 1, "selector": {"app": "old"}, "template": pod_template({"app": "old"})}
         await cluster.create(kinds.REPLICATION_CONTROLLER, {"metadata": {"name": "old"}, "spec": old})
         await local_volume(cluster)
+        await cluster.create(kinds.SECRET, bootstrap_secret("abcdef.0123456789abcdef", 5, ""), "kube-system")
         volumes = [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": TEMPLATE}}]
         await cluster.create(kinds.POD, {**pod_template({"app": "old"}, volumes=volumes), "metadata": {"name": "adopted", "labels": {"app": "old"}}})
         await cluster.settle()
@@ -114,6 +116,7 @@ async def test_nobody_is_refused_what_the_work_takes(autojump_clock: Any) -> Non
         await delete_everything(cluster)
         assert refused == []
         assert cluster.api.all(kinds.REPLICA_SET) == []
+        assert not cluster.exists(kinds.SECRET, "bootstrap-token-abcdef", "kube-system")
         assert not cluster.exists(kinds.NAMESPACE, "shop")
 
 

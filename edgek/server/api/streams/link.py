@@ -50,6 +50,12 @@ class Links:
             raise errors.BadRequest(f"this page is for agents, which ask for the protocol {LINK_PROTOCOL}")
         return Upgrade(lambda channel: self._run(channel, name))
 
+    def end(self, name: str, why: str) -> None:
+        """A node's link is over, where it has one."""
+        link = self._links.get(name)
+        if link is not None:
+            link.close(why)
+
     async def _run(self, channel: Channel, name: str) -> None:
         """Until the link is over. A node that dials again has lost the former one."""
         head = f"connection: upgrade\r\nupgrade: {LINK_PROTOCOL}\r\n{SERVERS_HEADER}: {','.join(self._servers())}\r\n"
