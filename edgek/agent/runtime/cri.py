@@ -17,6 +17,7 @@ import trio
 from edgek.agent.runtime import attach, cri_values, events, exec_process, images_import, shims
 from edgek.agent.runtime import messages_cri as cri
 from edgek.agent.runtime.messages_containerd import NAMESPACE
+from edgek.agent.runtime.pulls import Pulls
 from edgek.agent.runtime.registries import Registries
 from edgek.agent.runtime.runtime import (
     Container,
@@ -38,7 +39,6 @@ from edgek.host.rpc import Channel, Method, RpcError, TooSlow, Unreachable
 
 CALL_TIMEOUT_S = 120.0  # the kubelet's own limit for a request to its runtime
 SANDBOX_TIMEOUT_S = 240.0  # twice that: a sandbox may wait for its network
-PULL_TIMEOUT_S = 3600.0  # an image over a slow uplink; the puller is cancelled when nobody wants it any more
 EXEC_GRACE_S = 0.5  # beyond the exec's own limit. containerd gives up first, but waits for whoever else holds the output
 
 STARTING = "server is not initialized yet"  # containerd's socket answers before its CRI part does
@@ -56,6 +56,7 @@ class CriRuntime:
 
     def __init__(self, socket: Path, run_dir: Path, registries: Callable[[], Registries] = Registries, *, bundles: Path | None = None) -> None:
         self._channel = Channel(f"unix://{socket}", NAMESPACE)
+        self._pulls = Pulls(self._channel)
         self._fifos = run_dir / "exec"
         self._registries = registries
         self._socket = socket
@@ -210,13 +211,12 @@ class CriRuntime:
     async def pull_image(self, reference: str, auths: Sequence[RegistryAuth], *, namespace: str = "") -> Image:
         failure: RuntimeFailure | None = None
         for auth in (*auths, *self._registries().auths(reference)) or (None,):
-            wanted: Values = {"image": {"image": reference}, "auth": cri_values.auth(auth) if auth else None}
             try:
-                answer = await self._channel.call(cri.PULL_IMAGE, wanted, timeout_s=PULL_TIMEOUT_S)
+                pulled = await self._pulls.pull(reference, cri_values.auth(auth) if auth else None)
             except RpcError as error:
                 failure = _pull_failure(error)
                 continue
-            image = await self.image(answer["image_ref"])
+            image = await self.image(pulled)
             if image is not None:
                 return image
             failure = RuntimeFailure(f"image {reference!r} was pulled and is not there; was it removed meanwhile?", "ErrImagePull")

@@ -54,6 +54,13 @@ PUBLISH = _method("events.v1.Events", "Publish", Message(topic=text(1), event=su
 
 CREATE_LEASE = _method("leases.v1.Leases", "Create", Message(id=text(1), labels=labels(3)))
 DELETE_LEASE = _method("leases.v1.Leases", "Delete", Message(id=text(1), sync=flag(2)))
+LIST_LEASES = _method(
+    "leases.v1.Leases", "List", Message(filters=texts(1)), Message(leases=many(1, Message(id=text(1), created_at=sub(2, TIMESTAMP))))
+)
+LIST_RESOURCES = _method("leases.v1.Leases", "ListResources", Message(id=text(1)), Message(resources=many(1, Message(id=text(1), type=text(2)))))
+LIST_STATUSES = _method(
+    "content.v1.Content", "ListStatuses", Message(filters=texts(1)), Message(statuses=many(1, Message(ref=text(3), offset=number(4))))
+)
 WRITE_CONTENT = _method(
     "content.v1.Content",
     "Write",
