@@ -10,8 +10,9 @@ from pathlib import Path
 import orjson
 import trio
 
-from edgek.agent.kubelet import logs, stats
+from edgek.agent.kubelet import logs, stats, volume_stats
 from edgek.agent.kubelet.loop import Kubelet
+from edgek.agent.kubelet.volume_stats import VolumeUse
 from edgek.agent.kubelet.worker import PodWorker
 from edgek.agent.runtime.runtime import ContainerStatus, RuntimeFailure
 from edgek.client.node import ContainerRef, ExecOptions, LogOptions, Terminal
@@ -125,10 +126,11 @@ class Door:
             return Response(200, JSON, orjson.dumps(self._pod_list(running=path == "/runningpods")))
         if path == "/stats/summary":
             node, parts = await self._usage()
-            return Response(200, JSON, orjson.dumps(stats.summary(self._kubelet.settings.node_name, node, parts)))
+            return Response(200, JSON, orjson.dumps(stats.summary(self._kubelet.settings.node_name, node, parts, await self._volumes())))
         if path in ("/metrics/resource", "/metrics/cadvisor", "/metrics"):
             node, parts = await self._usage()
-            return Response(200, METRICS, (stats.resource_metrics(node, parts) + self._own_metrics()).encode())
+            volumes = volume_stats.metrics(await self._volumes()) if path == "/metrics" else ""
+            return Response(200, METRICS, (stats.resource_metrics(node, parts) + self._own_metrics() + volumes).encode())
         if path == "/configz":
             return Response(200, JSON, orjson.dumps({"kubeletconfig": {"maxPods": self._kubelet.settings.max_pods}}))
         if path == "/logs" or path.startswith("/logs/"):
@@ -181,6 +183,19 @@ class Door:
         ]
         self._rates.keep([*by_id, ""])
         return stats.node_use(self._kubelet.settings.data_dir, self._rates), parts
+
+    async def _volumes(self) -> list[VolumeUse]:
+        """What drivers say of the volumes that they brought; asked all at once, for one of them may be slow."""
+        found: list[VolumeUse] = []
+
+        async def ask(pod: Object) -> None:
+            found.extend(VolumeUse(pod, name, said) for name, said in (await self._kubelet.volumes.usage(pod)).items())
+
+        async with trio.open_nursery() as nursery:
+            for worker in self._kubelet.workers.values():
+                if worker.pod is not None and not worker.gone:
+                    nursery.start_soon(ask, worker.pod)
+        return found
 
     def _own_metrics(self) -> str:
         workers = self._kubelet.workers.values()

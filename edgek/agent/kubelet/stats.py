@@ -8,7 +8,9 @@ from pathlib import Path
 
 import attrs
 
+from edgek.agent.kubelet import volume_stats
 from edgek.agent.kubelet.machine import meminfo
+from edgek.agent.kubelet.volume_stats import VolumeUse
 from edgek.agent.runtime.runtime import Usage
 from edgek.host import wallclock
 from edgek.model import objects
@@ -76,7 +78,7 @@ def node_use(disk: Path, rates: Rates) -> NodeUse:
     )  # fmt: skip
 
 
-def summary(node_name: str, node: NodeUse, parts: Sequence[Part]) -> Object:
+def summary(node_name: str, node: NodeUse, parts: Sequence[Part], volumes: Sequence[VolumeUse] = ()) -> Object:
     """The body of /stats/summary."""
     at = wallclock.rfc3339(node.at)
     file_system = {
@@ -101,7 +103,12 @@ def summary(node_name: str, node: NodeUse, parts: Sequence[Part]) -> Object:
         "fs": file_system,
         "runtime": {"imageFs": file_system},
     }
-    return {"node": shown, "pods": [_pod_stats(found) for found in _by_pod(parts).values()]}
+    pods = [_pod_stats(found) for found in _by_pod(parts).values()]
+    for pod in pods:
+        used = [volume_stats.shown(volume, at) for volume in volumes if objects.uid(volume.pod) == pod["podRef"]["uid"]]
+        if used:
+            pod["volume"] = used
+    return {"node": shown, "pods": pods}
 
 
 def _by_pod(parts: Sequence[Part]) -> Mapping[str, list[Part]]:

@@ -29,6 +29,7 @@ from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.transport import Disconnected
 from edgek.csi import messages
+from edgek.host.message import Values
 from edgek.host.mount import Mounter
 from edgek.host.rpc import Method, RpcError
 from edgek.host.worker import InLine, Worker
@@ -36,6 +37,7 @@ from edgek.model import errors, kinds, objects
 from edgek.model.objects import Object
 
 AGAIN_S = 60.0  # how often a driver is asked that wants to be asked again and again, or that could not expand a volume
+USAGE_MOST_S = 2.0  # who asks what volumes use does not wait for a dead server
 LOOK_THREADS = 16  # for what may hang on a volume's file system
 
 
@@ -275,6 +277,22 @@ class Mounting:
     def _refuse_mounted(self, target: Path) -> None:
         if self._is_mounted(target):
             raise OSError(errno.EBUSY, f"still mounted though its driver says it is not: {target}")
+
+    # What it uses.
+
+    async def usage(self, uid: str, name: str) -> Values | None:
+        """What the driver says of a PersistentVolume or an inline volume that the pod has; None where it does not, or not soon."""
+        share = next((each for each in self.places.shares(uid) if each.record.name == name and not each.record.block), None)
+        if share is None:
+            return None
+        try:
+            driver = self.drivers.find(share.record.driver)
+            if not await driver.can(messages.NODE_CAN_STATS):
+                return None
+            request = {"volume_id": share.record.handle, "volume_path": str(share.target)}
+            return await driver.call(messages.NODE_GET_VOLUME_STATS, request, timeout_s=USAGE_MOST_S)
+        except (NotRegistered, RpcError, OSError):
+            return None
 
     # What stands where.
 

@@ -14,6 +14,7 @@ from edgek.agent.kubelet.csi.drivers import Drivers
 from edgek.agent.kubelet.csi.plugins import Plugins
 from edgek.client.client import Client
 from edgek.client.events import Recorder
+from edgek.host.message import Values
 from edgek.host.mount import Mounter
 from edgek.host.worker import InLine, Worker
 from edgek.model.objects import Object
@@ -83,6 +84,10 @@ class Storage:
         """All that the pod has of drivers. Raises OSError."""
         if self._ever(uid):
             await self.mounting.take_down(uid)
+
+    async def usage(self, uid: str, name: str) -> Values | None:
+        """What the driver says that a volume uses, by the name in its record."""
+        return await self.mounting.usage(uid, name) if self._ever(uid) else None
 
     async def users(self) -> set[str]:
         """The pods that have, or were about to have, a volume."""

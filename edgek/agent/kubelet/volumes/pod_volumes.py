@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import attrs
+import trio
 
 from edgek.agent.kubelet.csi.storage import Storage
 from edgek.agent.kubelet.environment import ConfigError, Surroundings, expand_all
@@ -21,6 +22,7 @@ from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
 from edgek.agent.runtime.runtime import Device, Mount
 from edgek.client.client import Client
 from edgek.host import log
+from edgek.host.message import Values
 from edgek.host.mount import Mounter, mount_points
 from edgek.host.worker import InLine, Worker
 from edgek.model import objects
@@ -213,6 +215,21 @@ class PodVolumes:
             log.warning("cannot remove what a pod left that is gone", error=exc, **about)
             return False
         return True
+
+    async def usage(self, pod: Object) -> dict[str, Values]:
+        """By the volume's name in the pod: what its driver says. Volumes that drivers did not bring are left out."""
+        uid, found = objects.uid(pod), dict[str, Values]()
+
+        async def ask(volume: str, name: str) -> None:
+            said = await self._storage.usage(uid, name)
+            if said is not None:
+                found[volume] = said
+
+        async with trio.open_nursery() as nursery:
+            for volume, ready in self._ready.get(uid, {}).items():
+                if ready.path.parent.parent.name == DRIVERS_FOLDER:
+                    nursery.start_soon(ask, volume, ready.path.parent.name)
+        return found
 
     def path_of(self, uid: str, volume: str) -> Path | None:
         ready = self._ready.get(uid, {}).get(volume)

@@ -273,3 +273,16 @@ async def test_a_grown_volume_is_expanded_here_and_the_claim_says_so(tmp_path: P
         assert (status["capacity"], status.get("conditions") or []) == ({"storage": "2Gi"}, [])
         await at.build(a_pod())
         assert at.calls()[3:] == []
+
+
+async def test_a_driver_says_what_its_volume_uses_and_one_that_does_not_answer_is_left_out(tmp_path: Path) -> None:
+    async with here(tmp_path) as at:
+        driver = await at.drive()
+        await at.describe()
+        await at.furnish()
+        pod = a_pod()
+        await at.build(pod)
+        said = await at.volumes.usage(pod)
+        assert said["v"]["usage"][0] == {"unit": messages.BYTES, "total": 1000, "used": 400, "available": 600}
+        (driver.root / "refuse-NodeGetVolumeStats").write_text("INTERNAL")
+        assert await at.volumes.usage(pod) == {}
