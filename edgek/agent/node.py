@@ -17,7 +17,8 @@ from edgek.agent.kubelet.contact import LATE_S, Contact
 from edgek.agent.kubelet.machine import Machine
 from edgek.agent.kubelet.resources import number
 from edgek.agent.kubelet.settings import KubeletSettings
-from edgek.agent.runtime.runtime import Image, Runtime, RuntimeGone
+from edgek.agent.ready import Readiness
+from edgek.agent.runtime.runtime import Image, Runtime
 from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informer
@@ -34,6 +35,7 @@ STATUS_S = 300.0
 REGISTER_RETRY_S = 1.0
 UNREGISTERED_RETRY_S = 10.0  # somebody's hand is slower than that
 AMENDS_S = 5.0  # for a server that has given the node up to see its new status
+UNKNOWN_RUNTIME = ("containerd", "unknown")
 REGISTER_WAIT_S = 5.0  # a node whose server is away goes on without being registered
 IMAGES_SHOWN = 50
 LEASE_NAMESPACE = "kube-node-lease"
@@ -76,14 +78,14 @@ class NodeKeeper:
         self._contact = contact or Contact()
         self._renewed_at: float | None = None  # when the renewal was sent that the server has just answered
         self._confirmed = False
-        self._ready: tuple[bool, str] = (False, "the node is starting")
+        self._why_not = "the node is starting"  # ready; empty when it is
         self._ready_before: bool | None = None
-        self._images: Sequence[Image] = ()
-        self._images_changed = True
+        self._woken = trio.Event()
+        self._house_due = trio.Event()
         self._written_at = float("-inf")
         self._lease_known = False
         self._deleted = False  # and that has been said
-        self._version = ("containerd", "unknown")
+        self.readiness = Readiness(runtime)
         self.node = Informer(client, kinds.NODE, self._mine, fields=f"metadata.name={settings.node_name}")
 
     def offer(self) -> NodeOffer:
@@ -97,9 +99,9 @@ class NodeKeeper:
             taints=(shown.get("spec") or {}).get("taints") or (),
         )
 
-    def images_changed(self) -> None:
-        """The list of images is to be shown anew with the next beat."""
-        self._images_changed = True
+    def wake(self) -> None:
+        """Something changed that the node's status shows: it is not to wait for the next beat."""
+        self._woken.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
@@ -112,16 +114,26 @@ class NodeKeeper:
     async def _live(self, registered: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_node, registered)
+            nursery.start_soon(self._keep_house)
             while True:
                 known = registered.is_set()
+                self._woken = trio.Event()
                 await self._beat(known)
                 until = trio.current_time() + BEAT_S
-                if known:
-                    await self._renew_again(until)
-                    await trio.sleep_until(until)
-                else:
-                    with trio.move_on_at(until):
+                with trio.move_on_at(until):
+                    if not known:
                         await registered.wait()  # and then it is shown at once
+                        continue
+                    await self._renew_again(until)
+                    await self._woken.wait()
+
+    async def _keep_house(self) -> None:
+        """Beside the beat: a runtime that hangs holds this up, and not the lease."""
+        while True:
+            await self._house_due.wait()
+            self._house_due = trio.Event()
+            for beat in self._beats:
+                await beat()
 
     async def _follow_node(self, registered: trio.Event) -> None:
         await (self._register() if self._settings.register_node else self._wait_to_be_registered())
@@ -129,11 +141,10 @@ class NodeKeeper:
         await self.node.run()
 
     async def _beat(self, registered: bool) -> None:
-        self._ready = await self._is_ready()
+        self._why_not = await self.readiness.look()
         if registered:
             await self._report()
-        for beat in self._beats:
-            await beat()
+        self._house_due.set()
 
     async def _renew_again(self, until: float) -> None:
         """A server that did not answer, or has given us up, hears of us more often: every second counts when it is back."""
@@ -143,7 +154,7 @@ class NodeKeeper:
 
     async def _report(self) -> None:
         self._renewed_at, self._confirmed = None, False
-        for each in (self._renew, lambda: self._write_status(*self._ready), self._confirm):
+        for each in (self._renew, self._write_status, self._confirm):
             try:
                 await each()
             except (errors.ApiError, Disconnected) as exc:
@@ -222,7 +233,7 @@ class NodeKeeper:
         if sent - self._contact.silent_since >= LATE_S:
             found = await self._client.get(kinds.NODE, name)  # after a silence our cache may be from before the server gave us up
             if _given_up(found):
-                await self._write_status(*self._ready, found)
+                await self._write_status(found)
                 return
         self._contact.heard(sent)
         self._confirmed = True
@@ -249,22 +260,12 @@ class NodeKeeper:
 
     # The status.
 
-    async def _is_ready(self) -> tuple[bool, str]:
-        try:
-            self._version = await self._runtime.version()
-        except RuntimeGone as exc:
-            return False, f"container runtime is down: {exc}"
-        if self._images_changed:
-            self._images = await self._runtime.images()
-            self._images_changed = False
-        return True, ""
-
-    async def _write_status(self, ready: bool, why: str, shown: Object | None = None) -> None:
+    async def _write_status(self, shown: Object | None = None) -> None:
         """``shown``: the node as the server has it, where that is known better than by our cache."""
         name = self._settings.node_name
         shown = shown or self.node.get(name) or await self._present()
         while True:
-            status = self._status(shown, ready, why)
+            status = self._status(shown)
             due = trio.current_time() - self._written_at >= STATUS_S
             if not due and not _changed(status, shown.get("status") or {}):
                 break
@@ -275,17 +276,17 @@ class NodeKeeper:
                 break
             except errors.Conflict:
                 shown = await self._client.get(kinds.NODE, name)
-        self._announce(ready)
+        self._announce(not self._why_not)
 
-    def _status(self, shown: Object, ready: bool, why: str) -> Object:
+    def _status(self, shown: Object) -> Object:
         before = {c["type"]: c for c in (shown.get("status") or {}).get("conditions") or ()}
         pressures, now = self._pressures(), wallclock.now_rfc3339()
         ours = []
         for type_ in OURS[:-1]:
             reason, message = BAD[type_] if type_ in pressures else GOOD[type_]
             ours.append(_condition(type_, type_ in pressures, reason, message, before.get(type_), now))
-        word = ("KubeletReady", "kubelet is posting ready status") if ready else ("KubeletNotReady", why)
-        ours.append(_condition("Ready", ready, *word, before.get("Ready"), now))
+        word = ("KubeletNotReady", self._why_not) if self._why_not else ("KubeletReady", "kubelet is posting ready status")
+        ours.append(_condition("Ready", not self._why_not, *word, before.get("Ready"), now))
         capacity, allocatable = self._machine.capacity(self._settings), self._machine.allocatable(self._settings)
         extended = {key: value for key, value in ((shown.get("status") or {}).get("capacity") or {}).items() if key not in capacity}
         return {
@@ -295,13 +296,13 @@ class NodeKeeper:
             "addresses": addresses(self._settings),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self._settings.kubelet_port}},
             "nodeInfo": self._node_info(),
-            "images": _shown_images(self._images),
+            "images": _shown_images(self.readiness.images),
             "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": False, "userNamespaces": False}}],
             "features": {"supplementalGroupsPolicy": False},
         }
 
     def _node_info(self) -> Object:
-        machine, (name, version) = self._machine, self._version
+        machine, (name, version) = self._machine, self.readiness.version or UNKNOWN_RUNTIME
         return {
             "machineID": machine.machine_id,
             "systemUUID": machine.system_uuid,

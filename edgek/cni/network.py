@@ -61,6 +61,7 @@ class PodNetwork:
         self._pool: Pool | None = None
         self._attachments: dict[str, Attachment] = {}
         self._expected: dict[str, IPv4Address] = {}
+        self.ranged = trio.Event()  # there is a pod range
         self._load()
 
     @property
@@ -74,6 +75,7 @@ class PodNetwork:
         self._mtu = mtu
         if self._pool is None or self._pool.network != network:
             self._pool = Pool(network, {each.container_id: each.address for each in self._attachments.values()})
+            self.ranged.set()
             self._pool.expect({each.pod: each.address for each in self._attachments.values() if each.pod} | self._expected)
 
     def expect(self, addresses: Mapping[str, IPv4Address]) -> None:

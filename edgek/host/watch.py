@@ -13,6 +13,7 @@ import attrs
 import trio
 
 MODIFIED, CLOSED, MOVED_IN, CREATED, DELETED, MOVED_OUT = 0x2, 0x8, 0x80, 0x100, 0x200, 0x40
+ITSELF_GONE = 0x400 | 0x800  # the folder was deleted or moved: a change without a name
 _OVERFLOW = 0x4000
 _HEADER = struct.Struct("iIII")
 _BUFFER_BYTES = 64 * 1024

@@ -15,6 +15,7 @@ from edgek.agent.kubelet import assemble
 from edgek.agent.kubelet.assemble import NodeParts
 from edgek.agent.kubelet.settings import KubeletSettings
 from edgek.agent.local_storage import LocalStorage
+from edgek.agent.node import NodeKeeper
 from edgek.agent.runtime import containerd, registries
 from edgek.agent.runtime import service as runtime_service
 from edgek.agent.runtime.cri import CriRuntime
@@ -109,8 +110,10 @@ class Agent:
         recorder = Recorder(client, "kubelet", self.config.node_name)
         parts = self.parts = assemble.assemble(self._settings(), client, self.runtime, recorder, offered=self.offered)
         parts.kubelet.expect = self._expect
+        parts.keeper.readiness.ranged = self.network.ranged.is_set
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)
+            nursery.start_soon(self._show_range, parts.keeper)
             await nursery.start(service.run, list(parts.services))
             self._open_door(self.config.node_name, parts.door)
             task_status.started()
@@ -178,6 +181,11 @@ class Agent:
             wish=Wish(address, config.flannel_iface, avoid=(pods, services)),
             own=(ipaddress.IPv4Address(config.cluster_dns),),
         )
+
+    async def _show_range(self, keeper: NodeKeeper) -> None:
+        """A node that has its pod range is ready at once, not with the next beat."""
+        await self.network.ranged.wait()
+        keeper.wake()
 
     def _expect(self, addresses: Mapping[str, str]) -> None:
         self.network.expect({uid: ipaddress.IPv4Address(address) for uid, address in addresses.items()})

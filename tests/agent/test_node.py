@@ -186,3 +186,33 @@ async def test_the_server_counts_a_node_in_once_it_has_forgiven_a_silence(autoju
         await here.client.patch(kinds.NODE, "node-1", {"spec": {"taints": None}})
         await trio.sleep(6)
         assert here.contact.here
+
+
+async def test_a_node_is_ready_the_moment_it_has_its_pod_range(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    ranged = trio.Event()
+    async with keeper(tmp_path) as here:
+        here.keeper.readiness.ranged = ranged.is_set
+        await trio.sleep(15)
+        ready = here.condition("Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "KubeletNotReady")
+        assert "no pod range yet" in ready["message"]
+        ranged.set()
+        here.keeper.wake()
+        await trio.sleep(0.1)
+        assert here.condition("Ready")["status"] == "True"
+
+
+async def test_a_runtime_that_hangs_holds_up_neither_the_lease_nor_the_status(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with keeper(tmp_path) as here:
+        here.keeper._beats = (trio.sleep_forever,)
+        here.runtime.delays_s["conditions"] = 5.0
+        here.runtime.go_away()
+        await trio.sleep(300)
+        assert "container runtime is down" in here.condition("Ready")["message"]
+        lease = here.api.one(kinds.LEASE, "node-1", "kube-node-lease")
+        assert lease is not None
+        assert wallclock.now() - wallclock.parse(lease["spec"]["renewTime"]) < 20
+        here.runtime.delays_s.clear()
+        here.runtime.come_back()
+        await trio.sleep(15)
+        assert here.condition("Ready")["status"] == "True"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 
 import orjson
 import pytest
 import trio
+import trio.testing
 
 from edgek.cni import service
 
@@ -23,4 +25,22 @@ async def test_the_plugin_is_installed_the_node_forwards_and_questions_are_answe
             answer = b"".join([chunk async for chunk in stream])
         assert orjson.loads(answer[1:])["cniVersion"] == "1.1.0"
         assert network.gateway is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_somebody_removes_is_put_back(tmp_path: Path) -> None:
+    configuration, program = tmp_path / "cni/net.d/10-edgek.conflist", tmp_path / "cni/bin/loopback"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(service.run, tmp_path / "cni", tmp_path / "state", tmp_path / "cni.sock"))
+        with trio.fail_after(20):
+            for remove in (
+                configuration.unlink,
+                program.unlink,
+                partial(shutil.rmtree, configuration.parent),
+                partial(shutil.rmtree, tmp_path / "cni"),
+            ):
+                await trio.testing.wait_all_tasks_blocked(0.1)
+                remove()
+                while not (await trio.Path(configuration).exists() and await trio.Path(program).exists()):
+                    await trio.sleep(0.05)
         nursery.cancel_scope.cancel()

@@ -17,6 +17,7 @@ import trio
 
 from edgek.agent.runtime import containerd, containerd_config, pause
 from edgek.agent.runtime.cri import CriRuntime
+from edgek.agent.runtime.patience import Patience
 from edgek.cni import plugin, setup
 from edgek.cni.network import PodNetwork
 from tests.fakes import images
@@ -33,6 +34,7 @@ class Node:
     runtime: CriRuntime
     network: PodNetwork
     child: containerd.Child
+    patience: Patience  # with containerd
     supervision: trio.CancelScope  # cancel it: the agent is gone, containerd stays
 
 
@@ -59,14 +61,15 @@ async def open_node(folder: Path) -> AsyncIterator[Node]:
     with own_address(gateway):
         async with trio.open_nursery() as nursery:
             answers = await nursery.start(_answer, network, folder / "cni.sock")
-            supervision = await nursery.start(_supervise, child)
-            runtime = CriRuntime(child.config.socket, folder / "run")
+            patience = Patience()
+            supervision = await nursery.start(_supervise, child, patience)
+            runtime = CriRuntime(child.config.socket, folder / "run", patience=patience)
             try:
                 if await runtime.image(BOX) is None:
                     archive = trio.Path(folder / "box.tar")
                     await archive.write_bytes(images.busybox(BOX))
                     await runtime.import_images(archive)
-                yield Node(folder, runtime, network, child, supervision)
+                yield Node(folder, runtime, network, child, patience, supervision)
             finally:
                 with trio.CancelScope(shield=True), trio.move_on_after(30):
                     for sandbox in await runtime.sandboxes():
@@ -84,15 +87,15 @@ async def _answer(network: PodNetwork, socket: Path, *, task_status: trio.TaskSt
             task_status.started(scope)
 
 
-async def _supervise(child: containerd.Child, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+async def _supervise(child: containerd.Child, patience: Patience, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
-            await nursery.start(_run, child)
+            await nursery.start(_run, child, patience)
             task_status.started(scope)
 
 
-async def _run(child: containerd.Child, *, task_status: trio.TaskStatus[None]) -> None:
-    await containerd.run(child, task_status=task_status)
+async def _run(child: containerd.Child, patience: Patience | None = None, *, task_status: trio.TaskStatus[None]) -> None:
+    await containerd.run(child, patience, task_status=task_status)
 
 
 def put_away(folder: Path) -> None:

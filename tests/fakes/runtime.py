@@ -27,6 +27,7 @@ from edgek.agent.runtime.runtime import (
     ImageNotFound,
     RegistryAuth,
     Resources,
+    RuntimeCondition,
     RuntimeEvent,
     RuntimeFailure,
     RuntimeGone,
@@ -77,6 +78,7 @@ class FakeRuntime:
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._serial = itertools.count(1)
+        self.network = RuntimeCondition("NetworkReady", True)
         self._boxes: dict[str, _Box] = {}
         self._cases: dict[str, _Case] = {}
         self._images: dict[str, Image] = {}
@@ -129,6 +131,10 @@ class FakeRuntime:
         return self._cases[container_id].resources
 
     # The protocol.
+
+    async def conditions(self) -> Sequence[RuntimeCondition]:
+        await self._enter("conditions", "")
+        return [RuntimeCondition("RuntimeReady", True), self.network]
 
     async def version(self) -> tuple[str, str]:
         await self._enter("version", "")

@@ -99,7 +99,7 @@ class SimulatedNode:
         )
         keeper = NodeKeeper(self.settings, client, self.runtime, recorder, self.machine, contact=contact)
         kubelet.offer = keeper.offer
-        kubelet.images.changed = keeper.images_changed
+        kubelet.images.changed = keeper.readiness.images_changed
         local_storage = LocalStorage(client, self.name, self.storage, files=InLine())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)

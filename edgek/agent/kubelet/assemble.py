@@ -68,7 +68,7 @@ def assemble(
     kubelet.offer = keeper.offer
     kubelet.manifests = lambda: static.read_all(settings.manifests_dir, settings.node_name, {}).values()
     keeper.node.add_handler(lambda key, old, new: kubelet.storage.node_changed(new) if new else None)
-    kubelet.images.changed = keeper.images_changed
+    kubelet.images.changed = keeper.readiness.images_changed
     services = (
         Service("node", keeper.run),
         Service("storage drivers", kubelet.storage.run),

@@ -19,6 +19,7 @@ import trio
 
 from edgek.agent.runtime import containerd_config, pause, shims
 from edgek.agent.runtime.cri import CriRuntime
+from edgek.agent.runtime.patience import Patience
 from edgek.agent.runtime.runtime import RuntimeFailure, RuntimeGone
 from edgek.host import files, log, process, watch
 from edgek.model.errors import EdgekError
@@ -72,28 +73,38 @@ class _Alive:
     descriptor: int  # a pidfd: readable when it has ended
 
 
-async def run(child: Child, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def run(child: Child, patience: Patience | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Until cancelled; containerd goes on then. Started means: it answers, and pods can start. Raises CannotRun when the first start fails."""
     version = await installed_version(child)
     config = containerd_config.render(child.config, version)
     alive = await _adopt(child, config) or await _start(child, config)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_bound_log, child.log_file)
-        nursery.start_soon(_keep_alive, child, config, alive)
+        nursery.start_soon(_keep_alive, child, config, alive, patience or Patience())
         await _prepare(child)
         await _tidy(child)
         task_status.started()
 
 
-async def _keep_alive(child: Child, config: str, alive: _Alive) -> None:
+async def _keep_alive(child: Child, config: str, alive: _Alive, patience: Patience) -> None:
     failures, began = 0, trio.current_time()
     while True:
-        await _end(alive)
+        patience.start_anew()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_when_lost, alive, patience)
+            await _end(alive)
+            nursery.cancel_scope.cancel()
         failures = failures + 1 if trio.current_time() - began < HEALTHY_S else 0
         log.error("containerd ended, starting it again", pid=alive.pid, log=child.log_file)
         alive = await _start_again(child, config, failures)
         began = trio.current_time()
         await _tidy(child)
+
+
+async def _end_when_lost(alive: _Alive, patience: Patience) -> None:
+    await patience.lost()
+    log.error("containerd is of no use any more, ending it; pods go on", pid=alive.pid)
+    signal.pidfd_send_signal(alive.descriptor, signal.SIGKILL)  # one that hangs would not hear anything else
 
 
 async def stop(child: Child) -> None:

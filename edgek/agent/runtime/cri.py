@@ -17,6 +17,7 @@ import trio
 from edgek.agent.runtime import attach, cri_values, events, exec_process, images_import, shims
 from edgek.agent.runtime import messages_cri as cri
 from edgek.agent.runtime.messages_containerd import NAMESPACE
+from edgek.agent.runtime.patience import Patience
 from edgek.agent.runtime.pulls import Pulls
 from edgek.agent.runtime.registries import Registries
 from edgek.agent.runtime.runtime import (
@@ -27,6 +28,7 @@ from edgek.agent.runtime.runtime import (
     ImageNotFound,
     RegistryAuth,
     Resources,
+    RuntimeCondition,
     RuntimeEvent,
     RuntimeFailure,
     RuntimeGone,
@@ -37,6 +39,7 @@ from edgek.agent.runtime.runtime import (
 from edgek.host.message import Values
 from edgek.host.rpc import Channel, Method, RpcError, TooSlow, Unreachable
 
+PROBE_S = 5.0  # for a word on how it is, which needs no disk
 CALL_TIMEOUT_S = 120.0  # the kubelet's own limit for a request to its runtime
 SANDBOX_TIMEOUT_S = 240.0  # twice that: a sandbox may wait for its network
 EXEC_GRACE_S = 0.5  # beyond the exec's own limit. containerd gives up first, but waits for whoever else holds the output
@@ -51,16 +54,25 @@ _INVALID_NAME = ("invalid reference format", "could not parse reference", "faile
 class CriRuntime:
     """FIFOs of execs live below ``run_dir``; ``registries`` gives the operator's credentials, asked at each pull.
 
-    ``bundles`` is where a containerd of ours keeps the folders of its tasks.
+    ``bundles`` is where a containerd of ours keeps the folders of its tasks; ``patience`` is that of its keeper.
     """
 
-    def __init__(self, socket: Path, run_dir: Path, registries: Callable[[], Registries] = Registries, *, bundles: Path | None = None) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        run_dir: Path,
+        registries: Callable[[], Registries] = Registries,
+        *,
+        bundles: Path | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self._channel = Channel(f"unix://{socket}", NAMESPACE)
         self._pulls = Pulls(self._channel)
         self._fifos = run_dir / "exec"
         self._registries = registries
         self._socket = socket
         self._bundles = bundles
+        self._patience = patience or Patience()
 
     def close(self) -> None:
         self._channel.close()
@@ -89,10 +101,18 @@ class CriRuntime:
             return False
         return True
 
-    async def conditions(self) -> dict[str, tuple[bool, str]]:
-        """``RuntimeReady`` and ``NetworkReady``: whether, and why not."""
-        answer = await self._call(cri.STATUS, {})
-        return {c["type"]: (c["status"], c["message"]) for c in answer["status"]["conditions"]}
+    async def conditions(self) -> Sequence[RuntimeCondition]:
+        try:
+            answer = await self._call(cri.STATUS, {}, timeout_s=PROBE_S)
+        except RuntimeGone:
+            self._patience.of_no_use()
+            raise
+        found = [RuntimeCondition(c["type"], c["status"], c["reason"], c["message"]) for c in answer["status"]["conditions"]]
+        if all(condition.ready for condition in found):
+            self._patience.of_use()
+        else:
+            self._patience.of_no_use()
+        return found
 
     # Pods.
 

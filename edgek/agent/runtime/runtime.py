@@ -227,7 +227,25 @@ class ExecResult:
     stderr: bytes
 
 
+@attrs.frozen
+class RuntimeCondition:
+    """``type`` is ``RuntimeReady`` or ``NetworkReady``."""
+
+    type: str
+    ready: bool
+    reason: str = ""
+    message: str = ""
+
+    def __str__(self) -> str:
+        """As upstream's kubelet writes it."""
+        return f"{self.type}={str(self.ready).lower()} reason:{self.reason} message:{self.message}"
+
+
 class Runtime(Protocol):
+    async def conditions(self) -> Sequence[RuntimeCondition]:
+        """How it is, by its own word; asked with a deadline of seconds. Raises RuntimeGone when it does not answer: it is not there, or it hangs."""
+        ...
+
     async def version(self) -> tuple[str, str]:
         """Name and version: ``("containerd", "1.6.20")``. Raises RuntimeGone while it is not there."""
         ...

@@ -11,6 +11,7 @@ import trio
 from edgek.agent.runtime import containerd, images_folder, pause, registries
 from edgek.agent.runtime.containerd_config import Settings, may_lower_oom_scores
 from edgek.agent.runtime.cri import CriRuntime
+from edgek.agent.runtime.patience import Patience
 from edgek.agent.runtime.runtime import RuntimeFailure, RuntimeGone
 from edgek.config import Config
 from edgek.host import log
@@ -26,12 +27,13 @@ async def run(config: Config, cni_socket: Path, *, task_status: trio.TaskStatus[
     source = registries.Source(config.private_registry, certs_dir(config))
     async with trio.open_nursery() as nursery:
         child = None if config.container_runtime_endpoint else child_of(config, cni_socket)
-        runtime = CriRuntime(config.runtime_socket, config.run_dir, source, bundles=child.bundles if child else None)
+        patience = Patience()
+        runtime = CriRuntime(config.runtime_socket, config.run_dir, source, bundles=child.bundles if child else None, patience=patience)
         try:
             if child is None:
                 await _wait_for_outside(config, runtime)
             else:
-                await nursery.start(partial(containerd.run, child))
+                await nursery.start(partial(containerd.run, child, patience))
             await nursery.start(partial(images_folder.run, runtime, config.images_dir))
             task_status.started(runtime)
             await trio.sleep_forever()

@@ -16,8 +16,9 @@ import attrs
 import pytest
 import trio
 
-from edgek.agent.runtime import containerd, pause
-from edgek.agent.runtime.runtime import Container, Resources, RuntimeEvent, RuntimeFailure, Sandbox, SecurityContext
+from edgek.agent.runtime import containerd, cri, patience, pause
+from edgek.agent.runtime.runtime import Container, Resources, RuntimeCondition, RuntimeEvent, RuntimeFailure, RuntimeGone, Sandbox, SecurityContext
+from edgek.cni import setup
 from edgek.cni.network import PodNetwork
 from edgek.host import netlink, process
 from tests.fakes import images, node
@@ -134,6 +135,39 @@ async def test_containerd_killed_comes_back_and_no_pod_noticed(real: Node) -> No
     assert pid_of(real.child) != former
     assert await real.runtime.container(container_id) == before
     assert (await real.runtime.exec_sync(container_id, ("echo", "here"), 5)).stdout == b"here\n"
+
+
+async def test_containerd_that_hangs_is_noticed_and_started_again_and_no_pod_noticed(real: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "LIMIT_S", 0.5)
+    monkeypatch.setattr(cri, "PROBE_S", 0.5)
+    real.patience.of_use()  # and from now on it is as short
+    _, container_id, _ = await a_pod(real, "untouched")
+    before = await real.runtime.container(container_id)
+    former = pid_of(real.child)
+    assert all(condition.ready for condition in await real.runtime.conditions())
+    os.kill(former, signal.SIGSTOP)
+    for _ in range(3):
+        with pytest.raises(RuntimeGone):
+            await real.runtime.conditions()
+    await real.runtime.wait_until_there(20)
+    assert pid_of(real.child) != former
+    assert await real.runtime.container(container_id) == before
+    assert (await real.runtime.exec_sync(container_id, ("echo", "here"), 5)).stdout == b"here\n"
+
+
+async def test_containerd_says_when_it_has_no_network_plugin_and_when_it_is_back(real: Node) -> None:
+    async def network_ready(wanted: bool) -> RuntimeCondition:
+        while True:
+            found = next(each for each in await real.runtime.conditions() if each.type == "NetworkReady")
+            if found.ready is wanted:
+                return found
+
+    (configuration,) = real.child.config.cni_conf.glob("*.conflist")
+    configuration.unlink()
+    lost = await network_ready(False)
+    assert (lost.reason, lost.message) == ("NetworkPluginNotReady", "Network plugin returns error: cni plugin not initialized")
+    await setup.install(real.child.config.cni_bin, real.child.config.cni_conf)
+    assert await network_ready(True)
 
 
 async def test_containerd_and_pods_outlive_the_agent_and_are_adopted(real: Node) -> None:
