@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+COMMAND = (os.environ["EDGEK_PACKED"],) if "EDGEK_PACKED" in os.environ else (sys.executable, "-m", "edgek")  # the one file, or this checkout
 START_S = 60.0
 SETTLE_S = 90.0
 _numbers = itertools.count(os.getpid() % 200)
@@ -63,7 +64,7 @@ class Cluster:
     # The server.
 
     def edgek(self, *arguments: str | Path) -> list[str]:
-        return self.inside(sys.executable, "-m", "edgek", *arguments)
+        return self.inside(*COMMAND, *arguments)
 
     def run(self, *arguments: str | Path, code: int = 0) -> str:
         """What a command of edgek prints, on both channels."""
