@@ -71,12 +71,7 @@ def cgroups(config: Config) -> Iterator[Finding]:
 
 
 def network(config: Config) -> Iterator[Finding]:
-    if os.geteuid() != 0:
-        yield Finding("advice", "nftables was not looked at", "run `sudo edgek check` for the whole picture")
-    elif shutil.which("nft") and process.run_now(["nft", "list", "tables"]).returncode != 0:
-        yield Finding("problem", "the kernel has no nftables", "modprobe nf_tables; a kernel of your own needs CONFIG_NF_TABLES and CONFIG_NFT_NAT")
-    else:
-        yield Finding("ok", "nftables")
+    yield from _nftables()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -96,6 +91,22 @@ def clock(config: Config) -> Iterator[Finding]:
         yield Finding("problem", f"the clock says {stamp}", "set it (`date -s`), or let chrony or systemd-timesyncd do it; certificates depend on it")
     else:
         yield Finding("ok", f"the clock says {stamp} UTC")
+
+
+def _nftables() -> Iterator[Finding]:
+    if os.geteuid() != 0:
+        yield Finding("advice", "nftables was not looked at", "run `sudo edgek check` for the whole picture")
+        return
+    from edgek.host.nft import LIBRARY, Nft, NftError
+
+    try:
+        Nft().run("list tables")
+    except OSError:
+        yield Finding("problem", f"{LIBRARY} is not on this machine", "install it (Debian: apt-get install libnftables1)")
+    except NftError:
+        yield Finding("problem", "the kernel has no nftables", "modprobe nf_tables; a kernel of your own needs CONFIG_NF_TABLES and CONFIG_NFT_NAT")
+    else:
+        yield Finding("ok", "nftables")
 
 
 def disk(config: Config) -> Iterator[Finding]:
@@ -128,9 +139,8 @@ def memory(config: Config) -> Iterator[Finding]:
 def programs(config: Config) -> Iterator[Finding]:
     if config.disable_agent:
         return
-    for program, package in (("runc", "runc"), ("conntrack", "conntrack"), ("ip", "iproute2"), ("nft", "nftables")):
-        if shutil.which(program) is None:
-            yield Finding("problem", f"{program} is not on the PATH", f"install it (Debian: apt-get install {package})")
+    if shutil.which("runc") is None:
+        yield Finding("problem", "runc is not on the PATH", "install it (Debian: apt-get install runc)")
     if config.container_runtime_endpoint:
         return
     found = shutil.which("containerd")

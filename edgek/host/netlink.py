@@ -28,7 +28,7 @@ OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 BY_ADMINISTRATOR = 4  # RTPROT_STATIC: who set a route
 _CLONE_NEWNET = 0x40000000
 _ANSWER_BYTES = 256 * 1024
-_TIMEOUT_S = 10.0  # the kernel answers at once, or holds its one lock for a crowd of dying interfaces
+TIMEOUT_S = 10.0  # the kernel answers at once, or holds its one lock for a crowd of dying interfaces
 _AT_ONCE = 100  # requests in one system call: the answers of more would not fit into the socket's buffer, where each takes a page's share
 
 
@@ -308,7 +308,7 @@ def as_route(body: bytes) -> Route | None:
 
 def _rtnetlink() -> socket.socket:
     raw = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    raw.settimeout(_TIMEOUT_S)
+    raw.settimeout(TIMEOUT_S)
     return raw
 
 

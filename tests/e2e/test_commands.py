@@ -115,7 +115,7 @@ def test_check_names_what_is_missing_and_the_remedy(cluster: Cluster, tmp_path: 
     finally:
         sh(f"umount {small}")
     assert done.returncode == 1
-    for program in ("runc", "containerd", "conntrack", "nft"):
+    for program in ("runc", "containerd"):
         assert f"{program} is not on the PATH" in done.stdout
     assert "apt-get install runc" in done.stdout
     assert "free at least" in done.stdout

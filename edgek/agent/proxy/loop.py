@@ -17,13 +17,13 @@ from edgek.agent.proxy import program, rules
 from edgek.agent.proxy.ledger import Change, Ledger
 from edgek.client.informer import Informer
 from edgek.client.services import Service, Slice, by_service
-from edgek.host import kernel, log, process
+from edgek.host import conntrack, kernel, log
+from edgek.host.conntrack import Flow
 from edgek.host.nft import Nft, NftError
 from edgek.host.worker import Threads, Worker
 
 REFUSES_IN_TRANSLATION = (5, 9)  # kernels from then on: see ``program.py``
 RETRY_S = 5.0  # after the kernel refused even the whole table
-CONNTRACK_S = 10.0
 HOST_PORTS = "\0host ports"  # their owner in the ledger: no Service is called that
 
 
@@ -167,21 +167,22 @@ class Proxy:
 
     async def _forget_flows(self, change: Change) -> None:
         """UDP has no end: a flow to an endpoint that is gone would go there for as long as it is used."""
-        for endpoint, address, port in rules.udp_addresses(change.removed) - rules.udp_addresses(change.added):
-            place = ["--orig-dst", address] if address else []
-            await _conntrack(["-D", "-p", "udp", *place, "--orig-port-dst", str(port), "--dst-nat", endpoint])
+        gone = rules.udp_addresses(change.removed) - rules.udp_addresses(change.added)
+        flows = [Flow(port, _address(service), _address(endpoint)) for endpoint, service, port in gone]
         for name, key, _ in change.removed:
             parts = key.split(" . ")
             if name in ("no_endpoints", "no_node_endpoints") and "udp" in parts:
-                place = ["--orig-dst", parts[0]] if name == "no_endpoints" else []
-                await _conntrack(["-D", "-p", "udp", *place, "--orig-port-dst", parts[-1]])
+                flows.append(Flow(int(parts[-1]), _address(parts[0]) if name == "no_endpoints" else None))
+        if not flows:
+            return
+        try:
+            await self._worker.run(conntrack.forget_udp, flows)
+        except OSError as exc:
+            log.warning("stale UDP flows were not removed", error=exc)
 
 
-async def _conntrack(arguments: list[str]) -> None:
-    try:
-        await process.run(["conntrack", *arguments], timeout_s=CONNTRACK_S)  # it ends with 1 where there was nothing to delete
-    except (OSError, trio.TooSlowError) as exc:
-        log.warning("stale UDP flows were not removed", error=exc)
+def _address(text: str) -> IPv4Address | None:
+    return IPv4Address(text) if text else None
 
 
 def _netted(change: Change) -> Change:
