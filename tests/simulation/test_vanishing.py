@@ -29,6 +29,10 @@ fates = st.tuples(*[st.lists(vanishes, max_size=3)] * 3)
 servers = st.lists(st.builds(Server, st.sampled_from(sorted(SERVER)), times, st.integers(0, 100)), max_size=4)
 
 
+def one_after_another(how: str, away_s: float) -> tuple[list[Vanish], ...]:
+    return tuple([Vanish(how, number * (away_s + 100), away_s)] for number in range(3))
+
+
 async def live_through(folder: Path, fate: tuple[list[Vanish], ...], server: list[Server]) -> list[str]:
     async with open_cluster(folder, nodes=3) as cluster:
         census = Census()
@@ -55,7 +59,9 @@ def run(folder: Path, fate: tuple[list[Vanish], ...], server: list[Server]) -> l
     print_blob=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@example(fate=([Vanish("link", 0, 142)], [Vanish("link", 0, 142)], [Vanish("link", 0, 142)]), server=[])
+@example(fate=one_after_another("link", 400), server=[])
+@example(fate=one_after_another("link", 142), server=[Server("slow_down", 0, 3)])
+@example(fate=one_after_another("power_then_link", 200), server=[])
 @given(fate=fates, server=servers)
 def test_pods_are_kept_moved_and_stopped_as_they_say_and_never_two_run(tmp_path: Path, fate: tuple[list[Vanish], ...], server: list[Server]) -> None:
     assert run(tmp_path / "cluster", fate, server) == []
