@@ -18,6 +18,7 @@ OPTIONS = (
     "cgroup-root",
     "node-name",
     "node-ip",
+    "node-external-ip",
     "node-label",
     "node-taint",
     "register-node",
