@@ -164,6 +164,7 @@ class Agent:
             node_labels=dict(config.node_label),
             contact_file=config.run_dir / "last-contact",
             register_node=config.register_node,
+            external_ips=config.node_external_ip,
             node_taints=tuple(f"{key}={value}:{effect}" for key, value, effect in config.node_taint),
             version=f"v1.36.4+edgek{__version__}",
         )
@@ -172,6 +173,7 @@ class Agent:
         config = self.config
         pods, services = ipaddress.IPv4Network(config.cluster_cidr), ipaddress.IPv4Network(config.service_cidr)
         address = ipaddress.IPv4Address(config.node_ip) if config.node_ip else None
+        external = [found for each in config.node_external_ip if (found := ipaddress.ip_address(each)).version == 4]
         return NetworkSettings(
             node_name=config.node_name,
             backend=config.flannel_backend,
@@ -180,6 +182,7 @@ class Agent:
             services=services,
             wish=Wish(address, config.flannel_iface, avoid=(pods, services)),
             own=(ipaddress.IPv4Address(config.cluster_dns),),
+            external=external[0] if external else None,
         )
 
     async def _show_range(self, keeper: NodeKeeper) -> None:
