@@ -9,12 +9,14 @@ from __future__ import annotations
 import random
 import secrets
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 
+from edgek.agent.trust import Trust
 from edgek.client.client import decoded
 from edgek.client.https import Choice, HttpsTransport, Server
 from edgek.client.joining import AUTHORITY_PATH, JOIN_PATH, RENEW_PATH, SERVER_NAME, Application, Cluster, Welcome
@@ -61,6 +63,10 @@ class Folder:
         return self.path / "cluster.json"
 
     @property
+    def seen(self) -> Path:
+        return self.path / "seen.json"
+
+    @property
     def password(self) -> Path:
         return self.path / "node-password"
 
@@ -71,8 +77,9 @@ class Membership:
     def __init__(self, config: Config, folder: Folder, cluster: Cluster) -> None:
         self.folder = folder
         self.cluster = cluster
-        self.context = tls.client_context(folder.server_authority.read_text(), folder.client)
-        self.choice = Choice(*_servers(_asked(config), cluster, self.context))
+        self.trust = Trust(folder.server_authority.read_text(), folder.client, folder.seen)
+        self.linked: Callable[[], bool] = lambda: False
+        self.choice = Choice(*_servers(_asked(config), cluster, self.trust))
         self._asked = _asked(config)
         # The cluster says how its network is made; flags of a node do not.
         self.config = attrs.evolve(
@@ -90,7 +97,7 @@ class Membership:
             return
         self.cluster = attrs.evolve(self.cluster, servers=cluster.servers)
         files.write_atomically(self.folder.cluster, self.cluster.encode(), files.SECRET_MODE)
-        self.choice.learn(_servers(self._asked, self.cluster, self.context))
+        self.choice.learn(_servers(self._asked, self.cluster, self.trust))
         log.info("the servers' addresses changed", servers=",".join(cluster.servers))
 
     def forgotten(self) -> None:
@@ -98,17 +105,26 @@ class Membership:
         self.folder.cluster.unlink(missing_ok=True)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the certificates new. Open connections stay as they are."""
+        """Keep the certificates new, and the newest time. Open connections stay as they are."""
         task_status.started()
-        while True:
-            if not any(pki.renewal_is_due(path.read_bytes()) for path in (self.folder.client, self.folder.serving)):
-                await trio.sleep(RENEWAL_CHECK_S * random.uniform(0.8, 1.2))
-                continue
-            try:
-                await self._renew()
-            except (errors.ApiError, Disconnected) as exc:
-                log.warning("certificates cannot be renewed yet", error=exc, retry_s=RENEWAL_RETRY_S)
-                await trio.sleep(RENEWAL_RETRY_S)
+        try:
+            while True:
+                self._tell_time()
+                if not any(pki.renewal_is_due(path.read_bytes()) for path in (self.folder.client, self.folder.serving)):
+                    await trio.sleep(RENEWAL_CHECK_S * random.uniform(0.8, 1.2))
+                    continue
+                try:
+                    await self._renew()
+                except (errors.ApiError, Disconnected) as exc:
+                    log.warning("certificates cannot be renewed yet", error=exc, retry_s=RENEWAL_RETRY_S)
+                    await trio.sleep(RENEWAL_RETRY_S)
+        finally:
+            self._tell_time()
+            self.trust.keep()
+
+    def _tell_time(self) -> None:
+        if self.linked():
+            self.trust.tell_time()
 
     async def _renew(self) -> None:
         name = self.config.node_name
@@ -121,7 +137,7 @@ class Membership:
             transport.close()
         welcome = _welcome(answer)
         _keep_certificates(self.folder, keys, welcome)
-        self.context.load_cert_chain(self.folder.client)
+        self.trust.reload()
         self.learn(welcome.cluster)
         log.info("certificates renewed")
 
@@ -276,10 +292,10 @@ def _asked(config: Config) -> tuple[str, ...]:
     return (config.join,) if config.join else ()
 
 
-def _servers(asked: tuple[str, ...], cluster: Cluster, context: ssl.SSLContext) -> list[Server]:
+def _servers(asked: tuple[str, ...], cluster: Cluster, trust: Trust) -> list[Server]:
     """The address that was asked for comes first: it is the one known to work from here."""
     places = dict.fromkeys(_place(url) for url in (*asked, *cluster.servers))
-    return [Server(host, port, context, name=SERVER_NAME) for host, port in places]
+    return [Server(host, port, trust, name=SERVER_NAME) for host, port in places]
 
 
 def _place(url: str) -> tuple[str, int]:

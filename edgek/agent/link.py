@@ -49,6 +49,9 @@ class Uplink:
     def open_door(self, node_name: str, door: NodeDoor) -> None:
         self._door = door
 
+    def is_up(self) -> bool:
+        return self._link is not None
+
     async def current(self) -> Link | None:
         """None while the server cannot be reached this way."""
         await trio.lowlevel.checkpoint()

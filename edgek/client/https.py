@@ -10,6 +10,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -24,26 +25,50 @@ CONNECT_S = 10.0
 ANSWER_S = 60.0  # a whole answer; a stream has no limit
 
 
+class Trust(Protocol):
+    """Whom to believe, where that may change: ``context`` is asked for before each connection, and its certificate (DER) is judged."""
+
+    @property
+    def context(self) -> ssl.SSLContext: ...
+
+    def judge(self, certificate: bytes) -> None:
+        """Raises ssl.SSLCertVerificationError."""
+        ...
+
+
 @attrs.frozen
 class Server:
     """``token`` is read for every request, so that a renewed one is used at once. ``name`` is what its certificate must bear, if not ``host``."""
 
     host: str
     port: int
-    context: ssl.SSLContext
+    trust: ssl.SSLContext | Trust
     token: Callable[[], str] | None = None
     name: str = ""
 
     async def dial(self) -> tls.Channel:
         """Raises Disconnected, whose cause is the OSError."""
+        trust = self.trust
         try:
             with trio.fail_after(CONNECT_S):
-                return await tls.dial(self.host, self.port, self.context, name=self.name)
+                if isinstance(trust, ssl.SSLContext):
+                    return await tls.dial(self.host, self.port, trust, name=self.name)
+                return _judged(await tls.dial(self.host, self.port, trust.context, name=self.name), trust)
         except (OSError, trio.TooSlowError) as exc:
             raise Disconnected(f"cannot reach {self}: {exc or 'no answer'}") from exc
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+def _judged(channel: tls.Channel, trust: Trust) -> tls.Channel:
+    """Raises ssl.SSLCertVerificationError."""
+    try:
+        trust.judge(channel.peer_certificate() or b"")
+    except ssl.SSLCertVerificationError:
+        channel.close()
+        raise
+    return channel
 
 
 class Choice:

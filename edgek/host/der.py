@@ -27,7 +27,7 @@ _BMP_STRING = 0x1E
 
 @attrs.frozen
 class Certificate:
-    """``issuer`` and ``subject`` are the encoded names: equal bytes are the same name. ``not_after`` is in seconds since the epoch.
+    """``issuer`` and ``subject`` are the encoded names: equal bytes are the same name. ``not_before`` and ``not_after`` are seconds since the epoch.
 
     ``names`` are the DNS names and addresses of a server (subjectAltName).
     """
@@ -39,6 +39,7 @@ class Certificate:
     not_after: float
     names: tuple[str, ...]
     unit: str = ""  # organizationalUnitName
+    not_before: float = 0.0
 
 
 def read(der: bytes) -> Certificate:
@@ -67,12 +68,13 @@ def _read(der: bytes) -> Certificate:
     if not issuer[0] == validity[0] == subject[0] == _SEQUENCE:
         raise ValueError("this is no X.509 certificate")
     names = list(_names(subject[1]))
-    last = list(_elements(validity[1]))[1]
+    first, last = list(_elements(validity[1]))[:2]
     return Certificate(
         issuer=issuer[1],
         subject=subject[1],
         common_name=next((text for kind, text in names if kind == COMMON_NAME), ""),
         organizations=tuple(text for kind, text in names if kind == ORGANIZATION),
+        not_before=_time(*first),
         not_after=_time(*last),
         names=tuple(_alternative_names(fields[-1])) if fields[-1][0] == _EXTENSIONS else (),
         unit=next((text for kind, text in names if kind == UNIT), ""),

@@ -109,8 +109,8 @@ def make_signing_key() -> bytes:
 
 
 def sane_now() -> float:
-    """Seconds since the epoch, never before this program was written."""
-    return max(wallclock.now(), SANE_NOW)
+    """Seconds since the epoch, never before this program was written, nor before a time that this machine has seen."""
+    return max(wallclock.at_least(), SANE_NOW)
 
 
 def renewal_is_due(certificate: bytes, days: float = RENEW_DAYS) -> bool:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 class _Clock:
     source: Callable[[], float] = staticmethod(time.time)
+    floor: float = 0.0
 
 
 def use(source: Callable[[], float]) -> Callable[[], float]:
@@ -24,6 +25,16 @@ def use(source: Callable[[], float]) -> Callable[[], float]:
 def now() -> float:
     """Seconds since the epoch."""
     return _Clock.source()
+
+
+def never_before(seconds: float) -> None:
+    """This time has been seen already: it is later now, whatever the clock shows."""
+    _Clock.floor = max(_Clock.floor, seconds)
+
+
+def at_least() -> float:
+    """Seconds since the epoch, never before a time that has been seen: for what must not be fooled by a board without a battery."""
+    return max(now(), _Clock.floor)
 
 
 def now_ns() -> int:

@@ -30,6 +30,7 @@ class Member:
         node_ip = self.config.node_ip or addresses.primary()
         membership = await join.enter(self.config)
         uplink = Uplink(membership)
+        membership.linked = uplink.is_up
         direct = HttpsTransport(membership.choice)
         transport = LinkTransport(uplink.current, direct)
 

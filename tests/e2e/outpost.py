@@ -22,6 +22,7 @@ class Outpost(Cluster):
         self.inside_ip, self.outside_ip = f"198.19.{number}.2", f"198.19.{number}.1"
         cable = f"to{self.name}"
         sh(f"ip netns add {self.name}")
+        sh(f"ip -n {self.server.name} link del {cable} 2>/dev/null || true")  # of the life before a power cut
         sh(f"ip -n {self.server.name} link add {cable} type veth peer name eth0 netns {self.name}")
         sh(f"ip -n {self.server.name} addr add {self.outside_ip}/30 dev {cable}; ip -n {self.server.name} link set {cable} up")
         sh(f"ip -n {self.name} link set lo up; ip -n {self.name} addr add {self.inside_ip}/30 dev eth0; ip -n {self.name} link set eth0 up")

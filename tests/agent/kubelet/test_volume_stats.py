@@ -6,7 +6,13 @@ from edgek.agent.kubelet.volume_stats import VolumeUse, metrics, shown
 
 POD = {
     "metadata": {"name": "web", "namespace": "shop"},
-    "spec": {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}, {"name": "e", "ephemeral": {"volumeClaimTemplate": {}}}, {"name": "i", "csi": {}}]},
+    "spec": {
+        "volumes": [
+            {"name": "v", "persistentVolumeClaim": {"claimName": "c"}},
+            {"name": "e", "ephemeral": {"volumeClaimTemplate": {}}},
+            {"name": "i", "csi": {}},
+        ]
+    },
 }
 SAID = {
     "usage": [{"unit": 1, "total": 1000, "used": 400, "available": 600}, {"unit": 2, "total": 100, "used": 3, "available": 97}],
