@@ -22,7 +22,7 @@ from edgek.client.https import Choice, HttpsTransport, Server
 from edgek.client.joining import AUTHORITY_PATH, JOIN_PATH, RENEW_PATH, SERVER_NAME, Application, Cluster, Welcome
 from edgek.client.transport import Disconnected, Request, Response
 from edgek.config import Config, given_token
-from edgek.host import files, log, pki, tls
+from edgek.host import der, files, log, pki, tls, wallclock
 from edgek.host.pki import Pair, Subject
 from edgek.host.worker import Worker
 from edgek.model import errors
@@ -34,6 +34,7 @@ RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 15.0
 RENEWAL_CHECK_S = 12 * 3600.0
 RENEWAL_RETRY_S = 600.0
+OUT_OF_TIME = (9, 10)  # OpenSSL's words for a certificate that is not valid yet, or no more
 
 
 @attrs.frozen
@@ -202,8 +203,6 @@ def _kept(config: Config, folder: Folder, token: JoinToken | None) -> Membership
 
 
 def _common_name(chain: Path) -> str:
-    from edgek.host import der
-
     return der.read(der.from_pem(chain.read_bytes())).common_name
 
 
@@ -217,10 +216,7 @@ async def _join(config: Config, folder: Folder, token: JoinToken) -> Membership:
         answer = await transport.request(Request("POST", JOIN_PATH, headers={"content-type": "application/json"}, body=asked.encode()))
     except Disconnected as exc:
         if isinstance(exc.__cause__, ssl.SSLCertVerificationError):
-            raise UsageError(
-                f"{host}:{port} shows the cluster's authority but holds no certificate of it ({exc.__cause__.verify_message}): somebody may stand "
-                "between this machine and the server. The token was not sent"
-            ) from None
+            raise UsageError(await _why_not_believed(host, port, authority, exc.__cause__)) from None
         raise
     finally:
         transport.close()
@@ -230,6 +226,34 @@ async def _join(config: Config, folder: Folder, token: JoinToken) -> Membership:
     files.write_atomically(folder.cluster, welcome.cluster.encode(), files.SECRET_MODE)
     log.info("joined", server=config.join, node=config.node_name)
     return Membership(config, folder, welcome.cluster)
+
+
+async def _why_not_believed(host: str, port: int, authority: str, error: ssl.SSLCertVerificationError) -> str:
+    """What is wrong with the certificate that this server showed."""
+    if error.verify_code not in OUT_OF_TIME:
+        return (
+            f"{host}:{port} shows the cluster's authority but holds no certificate of it ({error.verify_message}): somebody may stand "
+            "between this machine and the server. The token was not sent"
+        )
+    chain = [der.from_pem(authority.encode()), await _shown_certificate(host, port)]
+    read = [der.read(each) for each in chain if each]
+    first, last = max(each.not_before for each in read), min(each.not_after for each in read)
+    return (
+        f"this machine's clock says {wallclock.now_rfc3339()}, and the certificate of {host}:{port} is valid from {wallclock.rfc3339(first)} "
+        f"to {wallclock.rfc3339(last)}: set the clock (`date -s`, or let chrony or systemd-timesyncd do it), then join. The token was not sent"
+    )
+
+
+async def _shown_certificate(host: str, port: int) -> bytes:
+    """In DER; nothing where it cannot be had any more."""
+    try:
+        channel = await Server(host, port, tls.blind_context()).dial()
+    except Disconnected:
+        return b""
+    try:
+        return channel.peer_certificate() or b""
+    finally:
+        channel.close()
 
 
 async def _authority(host: str, port: int, token: JoinToken) -> str:

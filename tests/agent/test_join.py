@@ -1,6 +1,7 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from edgek.model.errors import UsageError
 from edgek.server.api import http
 from edgek.server.api.http import Peer
 from edgek.server.api.responses import Answer, text
+from tests.fakes.authority import valid_from
 from tests.fakes.entrance import CLUSTER, Joinable, joinable
 
 NODE = {"metadata": {"name": "far"}}
@@ -124,6 +126,20 @@ async def test_somebody_in_between_with_another_certificate_gets_no_secret(serve
         with pytest.raises(UsageError, match="somebody may stand between"):
             await join.enter(server.config(join=f"https://127.0.0.1:{port}"))
     assert [request.path for request in heard] == [AUTHORITY_PATH]
+
+
+@pytest.mark.parametrize("days", [1, -3000], ids=["not valid yet", "no more valid"])
+async def test_a_clock_outside_the_certificates_time_is_named(tmp_path: Path, days: int) -> None:
+    """That of this machine is right, so the authority's dates are wrong: it is the same to a node."""
+    start = datetime.now(UTC) + timedelta(days=days)
+    (tmp_path / "tls").mkdir()
+    pki.save(tmp_path / "tls" / "server-ca.pem", valid_from(start, days=2000))
+    async with joinable(tmp_path) as server:
+        with pytest.raises(UsageError, match="this machine's clock says") as refusal:
+            await join.enter(server.config())
+        assert f"valid from {wallclock.rfc3339(start.timestamp())}" in str(refusal.value)
+        assert "set the clock" in str(refusal.value)
+        assert all(JoinToken.parse(server.token).secret not in str(request) for request in server.heard)
 
 
 async def test_another_machine_cannot_take_a_nodes_name(server: Joinable) -> None:
