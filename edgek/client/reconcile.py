@@ -39,7 +39,6 @@ class Settings:
     not_ready_s: float = 300.0  # that pods stay on a node which is not ready, unless they say otherwise
     unreachable_s: float = 300.0  # and on one that is silent
     finished_pods_most: int = 12500  # finished pods beyond this are deleted, the oldest first
-    local_path: str = "/var/lib/edgek/storage"  # where nodes make the directories of edgek.io/local-path volumes
 
 
 @attrs.frozen

@@ -23,7 +23,7 @@ from edgek.csi.node import Node
 from edgek.host import log
 from edgek.host.message import Values
 from edgek.host.rpc import Method, RpcError, TooSlow
-from edgek.host.worker import Worker
+from edgek.host.worker import InLine, Worker
 
 T = TypeVar("T")
 
@@ -35,9 +35,9 @@ Answer = Callable[[Values], Awaitable[Values]]
 class Runner:
     """Runs what blocks, one thing at a time for each key."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: Worker | InLine | None = None) -> None:
         # We count. The worker must never make anyone wait: who is cancelled in its line would never give the keys back.
-        self._worker = Worker(2 * THREADS)
+        self._worker = worker or Worker(2 * THREADS)
         self._busy: set[str] = set()
         self._running = 0
 
@@ -70,12 +70,12 @@ class Runner:
 class Services:
     """``open_driver`` may block and may raise what a driver raises; it is called once it succeeded, never again."""
 
-    def __init__(self, name: str, open_driver: Callable[[], Driver], node_id: str) -> None:
+    def __init__(self, name: str, open_driver: Callable[[], Driver], node_id: str, *, worker: Worker | InLine | None = None) -> None:
         self._name = name
         self._open_driver = open_driver
         self._driver: Driver | None = None
         self._opening = trio.Lock()
-        self._runner = Runner()
+        self._runner = Runner(worker)
         controller, node = Controller(self._opened, self._runner.run), Node(self._opened, self._runner.run, node_id)
         identity: Mapping[Method, Answer] = {
             messages.GET_PLUGIN_INFO: self._plugin_info,

@@ -13,6 +13,7 @@ from edgek import __version__
 from edgek.agent.heard import Heard
 from edgek.agent.kubelet import assemble
 from edgek.agent.kubelet.assemble import NodeParts
+from edgek.agent.kubelet.csi.drivers import BuiltIn, Caller
 from edgek.agent.kubelet.settings import KubeletSettings
 from edgek.agent.local_storage import LocalStorage
 from edgek.agent.node import NodeKeeper
@@ -33,7 +34,9 @@ from edgek.config import Config
 from edgek.host.service import Service
 from edgek.model import kinds
 from edgek.model.errors import UsageError
+from edgek.model.local_storage import HOSTPATH, NFS
 
+TOPOLOGY_KEY = "topology.hostpath.edgek.io/node"  # as the driver has it, which is not loaded before it is used
 STUB_RESOLVER = "127.0.0.53"  # systemd-resolved's; pods cannot reach it, the file behind it names the real ones
 RESOLVED_CONF = Path("/run/systemd/resolve/resolv.conf")
 
@@ -108,7 +111,7 @@ class Agent:
 
         client = self._make_client("kubelet")
         recorder = Recorder(client, "kubelet", self.config.node_name)
-        parts = self.parts = assemble.assemble(self._settings(), client, self.runtime, recorder, offered=self.offered)
+        parts = self.parts = assemble.assemble(self._settings(), client, self.runtime, recorder, self._drivers(), offered=self.offered)
         parts.kubelet.expect = self._expect
         parts.keeper.readiness.ranged = self.network.ranged.is_set
         async with trio.open_nursery() as nursery:
@@ -142,7 +145,28 @@ class Agent:
             task_status.started()
 
     async def run_local_storage(self, *, task_status: trio.TaskStatus[None]) -> None:
-        await LocalStorage(self._make_client("local-storage"), self.config.node_name, self.config.storage_dir).run(task_status=task_status)
+        assert self.parts is not None
+        client, config = self._make_client("local-storage"), self.config
+        await LocalStorage(client, config.node_name, config.storage_dir, self.parts.drivers).run(task_status=task_status)
+
+    def _drivers(self) -> list[BuiltIn]:
+        """Loaded when the first volume needs them."""
+        config = self.config
+
+        def hostpath() -> Caller:
+            from edgek.csi.driver import Settings
+            from edgek.csi.table import DRIVERS
+
+            return DRIVERS["hostpath"](Settings(config.node_name, root=config.storage_dir))
+
+        def nfs() -> Caller:
+            from edgek.csi.driver import Settings
+            from edgek.csi.table import DRIVERS
+
+            return DRIVERS["nfs"](Settings(config.node_name))
+
+        here = {TOPOLOGY_KEY: config.node_name}
+        return [BuiltIn(HOSTPATH, config.node_name, hostpath, here), BuiltIn(NFS, config.node_name, nfs)]
 
     @property
     def _cni_socket(self) -> Path:

@@ -166,7 +166,6 @@ class Server:
             node_grace_s=self.config.node_monitor_grace_period,
             not_ready_s=self.config.default_not_ready_toleration_seconds,
             unreachable_s=self.config.default_unreachable_toleration_seconds,
-            local_path=str(self.config.storage_dir),
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)

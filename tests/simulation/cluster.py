@@ -133,7 +133,7 @@ class SimulatedCluster:
         """As ``roles/server.py`` does it."""
         shared = Client(Wire(self.exchange, CONTROLLERS_USER, "controllers"), "kube-controller-manager")
         informers, recorder = Informers(shared), Recorder(shared, "controllermanager")
-        told = reconcile.Settings(root_ca="the CA", local_path=str(self.folder / "storage"))
+        told = reconcile.Settings(root_ca="the CA")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)
             for make in CONTROLLERS:

@@ -9,6 +9,7 @@ import trio
 
 from edgek.agent.kubelet.cgroups import Cgroups
 from edgek.agent.kubelet.contact import Contact
+from edgek.agent.kubelet.csi.drivers import BuiltIn
 from edgek.agent.kubelet.loop import Kubelet
 from edgek.agent.kubelet.machine import Machine
 from edgek.agent.kubelet.settings import KubeletSettings
@@ -16,8 +17,12 @@ from edgek.agent.local_storage import LocalStorage
 from edgek.agent.node import NodeKeeper
 from edgek.client.client import Client
 from edgek.client.events import Recorder
+from edgek.csi.hostpath import HostPath
+from edgek.csi.serve import Services
 from edgek.host.worker import InLine
+from edgek.model.local_storage import HOSTPATH
 from edgek.server.api.identity import AUTHENTICATED_GROUP, User
+from tests.fakes.keeper import Book
 from tests.fakes.mounts import FakeMounter
 from tests.fakes.runtime import FakeRuntime
 from tests.simulation.wire import Exchange, Wire
@@ -51,6 +56,7 @@ class SimulatedNode:
     machine: Machine = MACHINE
     kubelet: Kubelet | None = None
     boots: int = 0
+    book: Book = attrs.field(factory=Book)
     _life: trio.CancelScope | None = None
     _over: trio.Event = attrs.field(factory=trio.Event)
 
@@ -62,6 +68,11 @@ class SimulatedNode:
     @property
     def is_on(self) -> bool:
         return self._life is not None
+
+    @property
+    def volumes(self) -> list[str]:
+        """The directories of its own driver."""
+        return sorted(each.name for each in self.storage.iterdir() if each.name != ".edgek") if self.storage.exists() else []
 
     async def boot(self, nursery: trio.Nursery) -> None:
         """Started once the kubelet would be."""
@@ -77,6 +88,7 @@ class SimulatedNode:
     async def lose_power(self) -> None:
         await self.stop_agent()
         self.runtime.reboot()
+        self.book.mounted.clear()
         self.boots += 1
         self.contact_file.unlink(missing_ok=True)
 
@@ -100,10 +112,13 @@ class SimulatedNode:
         keeper = NodeKeeper(self.settings, client, self.runtime, recorder, self.machine, contact=contact)
         kubelet.offer = keeper.offer
         kubelet.images.changed = keeper.readiness.images_changed
-        local_storage = LocalStorage(client, self.name, self.storage, files=InLine())
+        hostpath = Services(HOSTPATH, lambda: HostPath(self.storage, self.name, self.book), self.name, worker=InLine())
+        kubelet.storage.drivers.put_built_in(BuiltIn(HOSTPATH, self.name, lambda: hostpath))
+        keeper.node.add_handler(lambda key, old, new: kubelet.storage.node_changed(new) if new else None)
+        local_storage = LocalStorage(client, self.name, self.storage, kubelet.storage.drivers, files=InLine())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)
-            for part in (keeper.run, kubelet.run, local_storage.run):
+            for part in (keeper.run, kubelet.storage.run, kubelet.run, local_storage.run):
                 await nursery.start(part)
             self.kubelet = kubelet
             task_status.started()
@@ -120,4 +135,4 @@ def open_node(name: str, number: int, folder: Path, nursery: trio.Nursery, excha
     runtime.pod_range = f"10.{100 + number}"
     told = settings(name, number, folder)
     told.data_dir.mkdir(parents=True, exist_ok=True)
-    return SimulatedNode(name, told, runtime, Wire(exchange, user(name), name), folder / "storage", machine)
+    return SimulatedNode(name, told, runtime, Wire(exchange, user(name), name), told.data_dir / "storage", machine)

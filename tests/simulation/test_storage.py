@@ -63,7 +63,7 @@ async def test_a_deleted_claim_waits_for_its_pod_and_takes_its_volume_along(tmp_
         await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim())
         await cluster.create(kinds.POD, pod("user", **with_claim()))
         await cluster.settle()
-        assert len(list((tmp_path / "storage").iterdir())) == 1
+        assert len(cluster.nodes["node-1"].volumes) == 1
         await cluster.delete(kinds.PERSISTENT_VOLUME_CLAIM, "work")
         await cluster.settle()
         assert phase(cluster) == "Bound"
@@ -71,7 +71,7 @@ async def test_a_deleted_claim_waits_for_its_pod_and_takes_its_volume_along(tmp_
         await cluster.settle()
         assert cluster.find(kinds.PERSISTENT_VOLUME_CLAIM, "work") is None
         assert cluster.all(kinds.PERSISTENT_VOLUME) == []
-        assert list((tmp_path / "storage").iterdir()) == []
+        assert cluster.nodes["node-1"].volumes == []
 
 
 async def test_a_pod_goes_to_the_node_that_has_a_disk_for_it(tmp_path: Path, autojump_clock: Any) -> None:

@@ -32,7 +32,10 @@ MEND_AGAIN_S = 10.0  # while writes are refused
 
 @attrs.frozen
 class Write:
-    """One thing to do: create ``obj``, or update it where it is there already (None: leave it), and let its status say ``condition``."""
+    """One thing to do: create ``obj``, or update it where it is there already (None: leave it), and let its status say ``condition``.
+
+    ``uid``: of the object that is in its place, and goes first.
+    """
 
     kind: Kind
     name: str
@@ -40,6 +43,7 @@ class Write:
     obj: Object | None
     is_new: bool = False
     condition: Condition | None = None
+    uid: str = ""
 
 
 async def ensure_defaults(client: Client, settings: Settings, *, agents: bool) -> int:
@@ -88,9 +92,12 @@ def plan(wanted: Iterable[Default], seen: Iterable[tuple[Kind, Object]]) -> list
     for default in wanted:
         found = there.get(default.key)
         lacking = default.condition if default.condition and not default.condition.holds(found or {}) else None
+        _, namespace, name = default.key
+        if found is not None and (new := default.renew(found)) is not None:
+            writes.append(Write(default.kind, name, namespace, new, is_new=True, condition=lacking, uid=objects.uid(found)))
+            continue
         obj = default.obj if found is None else default.mend(found)
         if obj is not None or lacking is not None:
-            _, namespace, name = default.key
             writes.append(Write(default.kind, name, namespace, obj, is_new=found is None, condition=lacking))
     return writes
 
@@ -110,11 +117,13 @@ async def _ensure(client: Client, wanted: Sequence[Default]) -> int:
 
 async def _perform(client: Client, write: Write) -> None:
     try:
+        if write.uid:
+            await client.delete(write.kind, write.name, write.namespace, uid=write.uid)
         if write.obj is not None:
             await (client.create(write.kind, write.obj) if write.is_new else client.update(write.kind, write.obj))
         if write.condition is not None:
             condition = {**attrs.asdict(write.condition), "lastTransitionTime": wallclock.now_rfc3339()}
             patch = {"status": {"conditions": [condition]}}
             await client.patch(write.kind, write.name, patch, write.namespace, subresource="status")
-    except (errors.AlreadyExists, errors.Conflict):
+    except (errors.AlreadyExists, errors.Conflict, errors.NotFound):
         return  # somebody was quicker; the next start looks again

@@ -14,6 +14,7 @@ import orjson
 
 from edgek.model import kinds, objects, packed
 from edgek.model.kinds import Kind
+from edgek.model.local_storage import FORMER, HOSTPATH, OWN
 from edgek.model.objects import Object
 from edgek.server.api.authn import FRONT_PROXY_NAMES
 
@@ -24,7 +25,6 @@ PRIORITY_CLASS_TEXTS: Mapping[str, str] = {
     "system-cluster-critical": "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
 }
 AUTOUPDATE_SPEC = "apf.kubernetes.io/autoupdate-spec"
-LOCAL_PROVISIONER = "edgek.io/local-path"
 DNS_SERVICE = "kube-dns"
 
 # What is there → what should be written instead, or None when it is fine.
@@ -68,6 +68,7 @@ class Default:
     obj: Object
     mend: Mend = lambda seen: None
     condition: Condition | None = None
+    renew: Mend = lambda seen: None  # as mend, for what cannot be changed: it goes, and this comes in its place
 
     @property
     def key(self) -> tuple[Kind, str, str]:
@@ -89,7 +90,9 @@ def all_of(settings: Settings) -> Iterator[Default]:
     if settings.cluster_dns:
         yield Default(kinds.SERVICE, _dns_service(settings.cluster_dns))
     if settings.local_storage:
-        yield Default(kinds.STORAGE_CLASS, _local_storage_class())
+        yield _local_storage_class()
+        for driver in sorted(OWN):
+            yield Default(kinds.CSI_DRIVER, _csi_driver(driver))
 
 
 def kept(settings: Settings) -> Iterator[Default]:
@@ -213,10 +216,25 @@ def _dns_service(address: str) -> Object:
     return _object(kinds.SERVICE, DNS_SERVICE, "kube-system", labels=labels, spec=spec)
 
 
-def _local_storage_class() -> Object:
-    made = _object(kinds.STORAGE_CLASS, "local-path", provisioner=LOCAL_PROVISIONER, reclaimPolicy="Delete", volumeBindingMode="WaitForFirstConsumer")
+def _local_storage_class() -> Default:
+    """Of a cluster from before there were drivers it is made anew: a class's provisioner cannot be changed. What an operator wrote on it stays."""
+    made = _object(kinds.STORAGE_CLASS, "local-path", provisioner=HOSTPATH, reclaimPolicy="Delete", volumeBindingMode="WaitForFirstConsumer")
+    made["allowVolumeExpansion"] = True
     made["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}
-    return made
+
+    def renewed(seen: Object) -> Object | None:
+        if seen.get("provisioner") != FORMER:
+            return None
+        meta = {key: value for key, value in objects.metadata(seen).items() if key in ("name", "labels", "annotations")}
+        return {**seen, "metadata": meta, "provisioner": HOSTPATH, "allowVolumeExpansion": True}
+
+    return Default(kinds.STORAGE_CLASS, made, renew=renewed)
+
+
+def _csi_driver(name: str) -> Object:
+    """Volumes need no attaching, and take the group that their pods want."""
+    spec = {"attachRequired": False, "podInfoOnMount": False, "fsGroupPolicy": "File", "volumeLifecycleModes": ["Persistent"]}
+    return _object(kinds.CSI_DRIVER, name, spec=spec)
 
 
 def _json(value: list[str]) -> str:

@@ -6,6 +6,7 @@ Controllers know the cluster only through the API: ``client`` and ``model``, nev
 from __future__ import annotations
 
 from edgek.client.reconcile import Controller
+from edgek.server.controllers.attachment import AttachmentController
 from edgek.server.controllers.clusterroleaggregation import ClusterRoleAggregationController
 from edgek.server.controllers.daemonset import DaemonSetController
 from edgek.server.controllers.deployment import DeploymentController
@@ -14,13 +15,14 @@ from edgek.server.controllers.endpoints import EndpointsController
 from edgek.server.controllers.endpointslice import EndpointSliceController
 from edgek.server.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from edgek.server.controllers.ephemeralvolume import EphemeralVolumeController
+from edgek.server.controllers.expansion import ExpansionController
 from edgek.server.controllers.garbage import GarbageController
 from edgek.server.controllers.job import JobController
-from edgek.server.controllers.localpath import LocalPathController
 from edgek.server.controllers.namespace import NamespaceController
 from edgek.server.controllers.nodecidr import NodeCidrController
 from edgek.server.controllers.nodelifecycle import NodeLifecycleController
 from edgek.server.controllers.podgc import PodGcController
+from edgek.server.controllers.provisioning import ProvisioningController
 from edgek.server.controllers.replicaset import ReplicaSetController
 from edgek.server.controllers.replicationcontroller import ReplicationControllerController
 from edgek.server.controllers.resourcequota import ResourceQuotaController
@@ -58,7 +60,9 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointSliceMirroringController,
     EphemeralVolumeController,
     VolumeBindingController,
-    LocalPathController,
+    ProvisioningController,
+    ExpansionController,
+    AttachmentController,
     ClaimProtectionController,
     VolumeProtectionController,
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 # By the name of the controller.
 ACCOUNTS: Mapping[str, str] = {
+    "attachment": "attachdetach-controller",
     "clusterrole-aggregation": "clusterrole-aggregation-controller",
     "daemonset": "daemon-set-controller",
     "deployment": "deployment-controller",
@@ -14,13 +15,14 @@ ACCOUNTS: Mapping[str, str] = {
     "endpointslice": "endpointslice-controller",
     "endpointslicemirroring": "endpointslicemirroring-controller",
     "ephemeralvolume": "ephemeral-volume-controller",
+    "expansion": "expand-controller",
     "garbage": "generic-garbage-collector",
     "job": "job-controller",
-    "localpath": "persistent-volume-binder",
     "namespace": "namespace-controller",
     "nodecidr": "node-controller",
     "nodelifecycle": "node-controller",
     "podgc": "pod-garbage-collector",
+    "provisioning": "persistent-volume-binder",
     "pvcprotection": "pvc-protection-controller",
     "pvprotection": "pv-protection-controller",
     "replicaset": "replicaset-controller",

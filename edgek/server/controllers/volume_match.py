@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgek.model import objects, quantity, selectors
+from edgek.model.local_storage import is_being_made
 from edgek.model.objects import Object
 from edgek.server.controllers import placement
 from edgek.server.controllers.placement import Place
@@ -16,7 +17,7 @@ def best(claim: Object, volumes: Iterable[Object], node: Place | None, *, only_h
 
     ``only_held``: the claim still waits for its first consumer. ``node``: where that consumer will run.
     """
-    volumes = [each for each in volumes if not objects.is_deleting(each)]
+    volumes = [each for each in volumes if not objects.is_deleting(each) and not is_being_made(each)]
     held = next((each for each in volumes if is_held_for(each, claim)), None)
     if held is not None or only_held:
         return held if held is not None and fits(claim, held) else None
@@ -60,6 +61,14 @@ def reaches(volume: Object, node: Place | None) -> bool:
     if node is None or required is None:
         return True
     return any(placement.matches(term, node) for term in required.get("nodeSelectorTerms") or ())
+
+
+def allows(storage_class: Object, labels: Mapping[str, str]) -> bool:
+    """Whether the class makes volumes where a node with these labels is: any of its allowedTopologies fits."""
+    terms = storage_class.get("allowedTopologies") or ()
+    return not terms or any(
+        all(labels.get(each.get("key", "")) in (each.get("values") or ()) for each in term.get("matchLabelExpressions") or ()) for term in terms
+    )
 
 
 def _is_free(volume: Object) -> bool:

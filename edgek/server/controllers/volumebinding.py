@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from edgek.client.reconcile import Cluster, Watch
 from edgek.host import wallclock
 from edgek.model import kinds, objects
+from edgek.model.local_storage import PROVISIONED_BY, is_being_made
 from edgek.model.objects import Object
 from edgek.server.controllers import placement, views, volume_match
 
@@ -176,16 +177,32 @@ class VolumeBindingController:
 
     async def _sync_volume(self, volume: Object) -> None:
         reference = volume["spec"].get("claimRef")
+        if is_being_made(volume):
+            return
         if not reference or not reference.get("uid"):
             await self._set_phase(volume, "Available")
             return
         claim = self._claims.get(_claim_key(volume))
         if claim is None or objects.uid(claim) != reference["uid"]:
-            await self._set_phase(volume, "Released")
+            await self._release(volume)
         elif claim["spec"].get("volumeName") == objects.name(volume):
             await self._set_phase(volume, "Bound")
         elif claim["spec"].get("volumeName"):
             await self._give_up(volume)
+
+    async def _release(self, volume: Object) -> None:
+        """Its claim is gone, and by the policy Delete what it holds will be, too: so a cache that may be older than the volume is not believed."""
+        phase, reference = (volume.get("status") or {}).get("phase"), volume["spec"]["claimRef"]
+        if phase not in ("Released", "Failed"):
+            claim = await self._cluster.client.find(kinds.PERSISTENT_VOLUME_CLAIM, reference.get("name", ""), reference.get("namespace", ""))
+            if claim is not None and objects.uid(claim) == reference["uid"]:
+                return  # the cache is about to show it
+            volume = await self._set_phase(volume, "Released")
+        marks, policy = objects.annotations(volume), volume["spec"].get("persistentVolumeReclaimPolicy")
+        if policy == "Delete" and phase != "Failed" and PROVISIONED_BY not in marks and not objects.is_deleting(volume):
+            await self._set_phase(volume, "Failed")  # nobody made it, so nobody can delete it
+            message = f'error getting deleter volume plugin for volume "{objects.name(volume)}": no deletable volume plugin matched'
+            self._events.warning(kinds.PERSISTENT_VOLUME, volume, "VolumeFailedDelete", message)
 
     async def _give_up(self, volume: Object) -> None:
         """Its claim took another volume. What we bound we unbind; what an operator or a provisioner bound stays for them to see."""

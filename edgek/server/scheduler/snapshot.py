@@ -40,7 +40,10 @@ class NodeState:
 
 
 class Snapshot:
-    """``claims`` are by ``namespace/name``, volumes, classes and namespaces by name: the informers' own caches."""
+    """``claims`` are by ``namespace/name``, volumes, classes and namespaces by name: the informers' own caches.
+
+    ``most_volumes`` is by node, then by driver.
+    """
 
     def __init__(
         self,
@@ -48,12 +51,14 @@ class Snapshot:
         volumes: Mapping[str, Volume] | None = None,
         classes: Mapping[str, StorageClass] | None = None,
         namespaces: Mapping[str, Namespace] | None = None,
+        most_volumes: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         self.nodes: dict[str, NodeState] = {}
         self.claims = {} if claims is None else claims
         self.volumes = {} if volumes is None else volumes
         self.classes = {} if classes is None else classes
         self.namespaces = {} if namespaces is None else namespaces
+        self.most_volumes = {} if most_volumes is None else most_volumes
         self._homes: dict[str, str] = {}  # pod uid -> node name
         self._homeless: dict[str, dict[str, Pod]] = {}  # node name -> pods bound to a node we have not seen yet
 

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from edgek.model import objects, requests
+from edgek.model.local_storage import driver_of
 from edgek.model.objects import Object
 
 DEFAULT_SCHEDULER = "default-scheduler"
@@ -162,6 +163,7 @@ class Claim:
     modes: frozenset[str]
     volume_mode: str
     selector: Mapping[str, Any] | None
+    source: str = ""  # the claim that its volume is to begin as a copy of
 
     @property
     def key(self) -> str:
@@ -186,12 +188,21 @@ def claim(obj: Object) -> Claim:
         modes=frozenset(spec.get("accessModes") or ()),
         volume_mode=spec.get("volumeMode") or "Filesystem",
         selector=spec.get("selector"),
+        source=_source(spec),
     )
+
+
+def _source(spec: Mapping[str, Any]) -> str:
+    said = spec.get("dataSourceRef") or spec.get("dataSource") or {}
+    return str(said.get("name") or "") if said.get("kind") == "PersistentVolumeClaim" and not said.get("apiGroup") else ""
 
 
 @attrs.frozen
 class Volume:
-    """``node_terms`` are the node selector terms of a PersistentVolume's required node affinity; empty: any node."""
+    """``node_terms`` are the node selector terms of a PersistentVolume's required node affinity; empty: any node.
+
+    ``driver`` and ``handle`` are those of a CSI volume.
+    """
 
     name: str
     labels: Mapping[str, str]
@@ -202,11 +213,13 @@ class Volume:
     size: int
     modes: frozenset[str]
     volume_mode: str
+    driver: str = ""
+    handle: str = ""
 
 
 def volume(obj: Object) -> Volume:
     spec = obj.get("spec") or {}
-    held = spec.get("claimRef") or {}
+    held, csi = spec.get("claimRef") or {}, spec.get("csi") or {}
     return Volume(
         name=objects.name(obj),
         labels=objects.labels(obj),
@@ -217,6 +230,8 @@ def volume(obj: Object) -> Volume:
         size=requests.parsed(spec.get("capacity")).get("storage", 0),
         modes=frozenset(spec.get("accessModes") or ()),
         volume_mode=spec.get("volumeMode") or "Filesystem",
+        driver=csi.get("driver") or "",
+        handle=csi.get("volumeHandle") or "",
     )
 
 
@@ -231,11 +246,21 @@ class StorageClass:
     name: str
     waits: bool  # WaitForFirstConsumer
     provisions: bool = True  # volumes can be made
+    driver: str = ""
+    topologies: tuple[Mapping[str, Any], ...] = ()  # allowedTopologies; none: everywhere
 
 
 def storage_class(obj: Object) -> StorageClass:
     waits = obj.get("volumeBindingMode") == WAIT_FOR_FIRST_CONSUMER
-    return StorageClass(objects.name(obj), waits, obj.get("provisioner") != NO_PROVISIONER)
+    provisioner = str(obj.get("provisioner") or "")
+    driver = driver_of(provisioner) or provisioner
+    return StorageClass(objects.name(obj), waits, provisioner != NO_PROVISIONER, driver, tuple(obj.get("allowedTopologies") or ()))
+
+
+def most_volumes(obj: Object) -> Mapping[str, int]:
+    """Of a CSINode: how many volumes of a driver the node can have, by driver; drivers without a limit are left out."""
+    drivers = (obj.get("spec") or {}).get("drivers") or ()
+    return {each["name"]: int(limit) for each in drivers if (limit := (each.get("allocatable") or {}).get("count")) is not None}
 
 
 def _toleration(raw: Mapping[str, Any]) -> Toleration:

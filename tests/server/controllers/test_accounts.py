@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from edgek.server.api import bootstrap, default_objects
 from edgek.server.api.identity import AUTHENTICATED_GROUP, User
 from edgek.server.controllers import CONTROLLERS
 from edgek.server.controllers.accounts import account_of
+from tests.fakes.keeper import KeeperNode
 from tests.fakes.nodes import PodRunner
 from tests.fakes.realapi import RealApi
 from tests.fakes.scene import EPOCH, Scene, pod_template
@@ -33,7 +35,7 @@ from tests.server.controllers.test_endpointslicemirroring import SERVICE, SUBSET
 from tests.server.controllers.test_ephemeralvolume import TEMPLATE
 from tests.server.controllers.test_job import job
 from tests.server.controllers.test_nodelifecycle import add_node, keep_alive, say_ready
-from tests.server.controllers.test_volumebinding import claim
+from tests.server.controllers.test_volumebinding import claim, volume
 
 ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system", AUTHENTICATED_GROUP)
 
@@ -61,7 +63,8 @@ class Overheard:
 
 
 @asynccontextmanager
-async def whole_control_plane(refused: list[str]) -> AsyncIterator[Scene]:
+async def whole_control_plane(refused: list[str], folder: Path) -> AsyncIterator[Scene]:
+    """With a node that keeps volumes below ``folder``, as itself."""
     former = wallclock.use(lambda: EPOCH + trio.current_time())
     api = RealApi()
     client = Client(api)
@@ -80,6 +83,8 @@ async def whole_control_plane(refused: list[str]) -> AsyncIterator[Scene]:
                 cluster = Cluster(Client(transport), informers, recorder, Settings(root_ca="PEM", finished_pods_most=3))
                 nursery.start_soon(reconcile.run, make(cluster))
             nursery.start_soon(reconcile.run, runner)
+            node = Overheard(api.transport(User("system:node:node-1", groups=("system:nodes", AUTHENTICATED_GROUP))), "node-1", refused)
+            await nursery.start(KeeperNode(Client(node), "node-1", folder).run)
             await nursery.start(informers.run)
             await nursery.start(runner.cluster.informers.run)
             yield Scene(api, client, runner)
@@ -88,9 +93,9 @@ async def whole_control_plane(refused: list[str]) -> AsyncIterator[Scene]:
         wallclock.use(former)
 
 
-async def test_nobody_is_refused_what_the_work_takes(autojump_clock: Any) -> None:
+async def test_nobody_is_refused_what_the_work_takes(tmp_path: Path, autojump_clock: Any) -> None:
     refused: list[str] = []
-    async with whole_control_plane(refused) as cluster:
+    async with whole_control_plane(refused, tmp_path) as cluster:
         await cluster.settle()
         for name in ("node-1", "node-2"):
             await cluster.create(kinds.NODE, {"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}, "spec": {}})
@@ -110,7 +115,7 @@ async def test_nobody_is_refused_what_the_work_takes(autojump_clock: Any) -> Non
         volumes = [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": TEMPLATE}}]
         await cluster.create(kinds.POD, {**pod_template({"app": "old"}, volumes=volumes), "metadata": {"name": "adopted", "labels": {"app": "old"}}})
         await cluster.settle()
-        assert len(cluster.pods()) == 8
+        assert len(cluster.pods()) == 9
         await change_everything(cluster)
         await lose_a_node(cluster)
         await delete_everything(cluster)
@@ -120,8 +125,8 @@ async def test_nobody_is_refused_what_the_work_takes(autojump_clock: Any) -> Non
         assert not cluster.exists(kinds.NAMESPACE, "shop")
 
 
-async def test_a_cluster_at_rest_is_left_alone(autojump_clock: Any) -> None:
-    async with whole_control_plane([]) as cluster, trio.open_nursery() as nursery:
+async def test_a_cluster_at_rest_is_left_alone(tmp_path: Path, autojump_clock: Any) -> None:
+    async with whole_control_plane([], tmp_path) as cluster, trio.open_nursery() as nursery:
         await add_node(cluster, "node-1")
         cluster.runner.nodes.append("node-1")
         nursery.start_soon(keep_alive, cluster, "node-1")
@@ -143,6 +148,17 @@ async def local_volume(cluster: Scene) -> None:
     await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, wanted)
     await cluster.settle()
     assert cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "data")["status"]["phase"] == "Bound"
+    await cluster.change(kinds.PERSISTENT_VOLUME_CLAIM, "data", {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
+    await cluster.settle()
+    assert cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "data")["status"]["capacity"] == {"storage": "2Gi"}
+    await cluster.create(kinds.PERSISTENT_VOLUME, volume("disk", hostPath=None, csi={"driver": "disks.example", "volumeHandle": "1"}))
+    await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim("on-disk", volumeName="disk"))
+    use = [{"name": "v", "persistentVolumeClaim": {"claimName": "on-disk"}}]
+    await cluster.create(kinds.POD, {**pod_template({"app": "old"}, volumes=use), "metadata": {"name": "on-disk"}})
+    await cluster.settle()
+    (attachment,) = cluster.api.all(kinds.VOLUME_ATTACHMENT)
+    await cluster.change(kinds.VOLUME_ATTACHMENT, objects.name(attachment), {"status": {"attached": True}}, subresource="status")
+    await cluster.settle()
 
 
 async def change_everything(cluster: Scene) -> None:

@@ -164,6 +164,50 @@ class TestVolumes:
         caches = {"claims": {"default/data": views.claim(chosen)}, "classes": self.waiting}
         assert choose(self.pod, cluster(node("a"), node("b"), **caches)) == Placed("b")
 
+    def test_a_class_that_makes_volumes_in_some_places_draws_its_pods_there(self):
+        allowed = ({"matchLabelExpressions": [{"key": "zone", "values": ["2"]}]},)
+        classes = {"local-path": views.StorageClass("local-path", waits=True, topologies=allowed)}
+        caches = {"claims": {"default/data": views.claim(self.claim)}, "classes": classes}
+        assert choose(self.pod, cluster(node("a", labels={"zone": "1"}), node("b", labels={"zone": "2"}), **caches)) == Placed("b")
+        refused = choose(self.pod, cluster(node("a", labels={"zone": "1"}), **caches))
+        assert refused.message == "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind."
+
+    def test_a_copy_of_a_directory_is_made_where_that_is(self):
+        spec = {**self.claim["spec"], "dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "origin"}}
+        claims = {"default/data": views.claim({**self.claim, "spec": spec}), "default/origin": self.bound()}
+        classes = {"local-path": views.StorageClass("local-path", waits=True, driver="hostpath.edgek.io")}
+        caches = {"claims": claims, "volumes": {"pv": self.volume("b")}, "classes": classes}
+        assert choose(self.pod, cluster(node("a"), node("b"), **caches)) == Placed("b")
+
+    def test_a_node_has_only_so_many_volumes_of_a_driver(self):
+        def disk(number: int) -> views.Volume:
+            csi = {"driver": "disks.example", "volumeHandle": f"disk-{number}"}
+            return views.volume({"metadata": {"name": f"pv-{number}"}, "spec": {"csi": csi}})
+
+        def bound(number: int) -> views.Claim:
+            return views.claim({"metadata": {"namespace": "default", "name": f"data-{number}"}, "spec": {"volumeName": f"pv-{number}"}})
+
+        def user(name: str, number: int) -> views.Pod:
+            return pod(name, volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": f"data-{number}"}}])
+
+        caches = {
+            "claims": {f"default/data-{number}": bound(number) for number in (1, 2)},
+            "volumes": {f"pv-{number}": disk(number) for number in (1, 2)},
+            "most_volumes": {"a": {"disks.example": 1}},
+        }
+        full = cluster(node("a"), on={"a": [user("first", 1)]}, **caches)
+        assert choose(user("second", 2), full).message == "0/1 nodes are available: 1 node(s) exceed max volume count."
+        assert choose(user("sharing", 1), full) == Placed("a")
+        assert choose(user("second", 2), cluster(node("a"), **caches)) == Placed("a")
+
+    def test_a_claim_for_one_pod_keeps_the_second_waiting(self):
+        only = views.claim({**self.claim, "spec": {"volumeName": "pv", "accessModes": ["ReadWriteOncePod"]}})
+        caches = {"claims": {"default/data": only}, "volumes": {"pv": self.volume("a")}}
+        volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+        refused = choose(pod("second", volumes=volumes), cluster(node("a"), on={"a": [self.pod]}, **caches))
+        assert "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode" in refused.message
+        assert choose(pod("second", volumes=volumes), cluster(node("a"), **caches)) == Placed("a")
+
     def test_an_unbound_claim_of_another_class_is_waited_for(self):
         refused = choose(self.pod, cluster(node("a"), claims={"default/data": views.claim(self.claim)}))
         assert refused.message == "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."

@@ -25,6 +25,8 @@ from edgek.server.scheduler.rules import (
     spread_constraints,
     taints,
     unschedulable,
+    volume_limits,
+    volume_restrictions,
     volumes,
 )
 from edgek.server.scheduler.snapshot import NodeState, Snapshot
@@ -54,6 +56,8 @@ RULES: tuple[Rule, ...] = (
     Rule("NodePorts", node_ports.reject, wakes=frozenset({"node", "pod gone"})),
     Rule("NodeResourcesFit", fit.reject, least_allocated.score, wakes=frozenset({"node", "pod gone"})),
     Rule("NodeResourcesBalancedAllocation", score=balanced.score),
+    Rule("VolumeRestrictions", volume_restrictions.reject, wakes=frozenset({"pod gone", "volume"})),
+    Rule("NodeVolumeLimits", volume_limits.reject, wakes=frozenset({"node", "pod gone", "volume"})),
     Rule("VolumeBinding", volumes.reject, refuse=volumes.refuse, wakes=frozenset({"node", "volume"})),
     Rule("PodTopologySpread", spread_constraints.reject, spread.score, weight=2, wakes=frozenset({"node", "pod gone", "pod placed"})),
     Rule("InterPodAffinity", pod_affinity.reject, pod_affinity.score, weight=2, wakes=frozenset({"node", "pod gone", "pod placed", "namespace"})),

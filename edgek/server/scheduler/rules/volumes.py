@@ -1,7 +1,7 @@
 """A pod goes where its volumes are, or can be made.
 
 A bound claim ties the pod to the nodes of its volume. An unbound one of a class that waits for its first consumer is bound to a volume that is free
-there, or made there; any other unbound claim must be bound first.
+there, or made there, where the class allows it; any other unbound claim must be bound first. A copy of a directory is made where that is.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgek.model import selectors
+from edgek.model.local_storage import HOSTPATH
 from edgek.server.scheduler.rules import node_affinity
 from edgek.server.scheduler.snapshot import NodeState, Snapshot
-from edgek.server.scheduler.views import Claim, Node, Pod, Volume
+from edgek.server.scheduler.views import Claim, Node, Pod, StorageClass, Volume
 
 ELSEWHERE = "node(s) had volume node affinity conflict"
 NONE_FREE = "node(s) didn't find available persistent volumes to bind"
@@ -46,8 +47,11 @@ def _reject_unbound(claims: Sequence[Claim], node: NodeState, snapshot: Snapshot
     """Each needs a volume of its own that is free here, or can be made here. What was asked for elsewhere is being made there."""
     taken: set[str] = set()
     for claim in sorted(claims, key=lambda each: each.size):
-        can_be_made = snapshot.classes[claim.storage_class].provisions
-        if can_be_made and claim.selected_node != node.node.name and claim.selected_node in snapshot.nodes:
+        storage_class = snapshot.classes[claim.storage_class]
+        can_be_made = storage_class.provisions and allows(storage_class, node.node)
+        if storage_class.provisions and _is_copy_from_elsewhere(claim, storage_class, node.node, snapshot):
+            return ELSEWHERE
+        if storage_class.provisions and claim.selected_node != node.node.name and claim.selected_node in snapshot.nodes:
             return ELSEWHERE
         free = [each for each in snapshot.volumes.values() if each.name not in taken and _suits(claim, each) and reaches(each, node.node)]
         if free:
@@ -55,6 +59,23 @@ def _reject_unbound(claims: Sequence[Claim], node: NodeState, snapshot: Snapshot
         elif not can_be_made:
             return NONE_FREE
     return ""
+
+
+def allows(storage_class: StorageClass, node: Node) -> bool:
+    """Whether the class makes volumes there: any of its allowedTopologies fits."""
+    return not storage_class.topologies or any(
+        all(node.labels.get(each.get("key", "")) in (each.get("values") or ()) for each in term.get("matchLabelExpressions") or ())
+        for term in storage_class.topologies
+    )
+
+
+def _is_copy_from_elsewhere(claim: Claim, storage_class: StorageClass, node: Node, snapshot: Snapshot) -> bool:
+    """Only for directories of a node: how others copy is for their drivers to say."""
+    if not claim.source or storage_class.driver != HOSTPATH:
+        return False
+    source = snapshot.claims.get(f"{claim.namespace}/{claim.source}")
+    volume = snapshot.volumes.get(source.volume) if source is not None else None
+    return volume is not None and not reaches(volume, node)
 
 
 def _suits(claim: Claim, volume: Volume) -> bool:
