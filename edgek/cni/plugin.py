@@ -133,11 +133,13 @@ def _pod(environment: Mapping[str, str]) -> str:
 
 
 def _ports(config: Mapping[str, Any]) -> tuple[HostPort, ...]:
-    wanted = (config.get("runtimeConfig") or {}).get("portMappings") or ()
+    """containerd writes ``HostPort`` where the specification says ``hostPort``: programs in Go, which most plugins are, do not mind."""
+    listed = (config.get("runtimeConfig") or {}).get("portMappings") or ()
+    wanted = [{name.lower(): value for name, value in port.items()} for port in listed]
     return tuple(
-        HostPort(port.get("protocol", "tcp").lower(), port["hostPort"], port["containerPort"], port.get("hostIP", ""))
+        HostPort(port.get("protocol", "tcp").lower(), port["hostport"], port["containerport"], port.get("hostip", ""))
         for port in wanted
-        if port.get("hostPort")
+        if port.get("hostport")
     )
 
 

@@ -59,6 +59,12 @@ def choose(wish: Wish, sight: Sight, current: Uplink | None = None) -> Uplink | 
     return None
 
 
+def outward(avoid: tuple[IPv4Network, ...], sight: Sight) -> list[IPv4Address]:
+    """All addresses by which others may reach this machine."""
+    links = [link for link in sight.links if link.up and not link.name.startswith(INWARD)]
+    return [address for link in links for address in _usable(Wish(avoid=avoid), sight, link)]
+
+
 def _candidates(wish: Wish, sight: Sight, current: Uplink | None) -> Iterable[tuple[Link, list[Address]]]:
     """Links, the best first, each with addresses that are to be preferred: the one we have, then the one that a route names."""
     links = {link.index: link for link in sight.links if link.up}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -140,10 +140,12 @@ async def test_a_pods_next_sandbox_has_the_address_of_its_last(network: PodNetwo
 
 
 @pytest.mark.root
-async def test_host_ports_are_told_to_whoever_translates_addresses(network: PodNetwork, netns: str) -> None:
+@pytest.mark.parametrize("spelling", [str, lambda word: word[0].upper() + word[1:]], ids=["as specified", "as containerd writes it"])
+async def test_host_ports_are_told_to_whoever_translates_addresses(network: PodNetwork, netns: str, spelling: Callable[[str], str]) -> None:
     network.use(RANGE, 1500)
     changed = network.mappings.changed
-    ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "TCP"}, {"hostPort": 0, "containerPort": 81, "protocol": "tcp"}]
+    listed = [{"hostPort": 8080, "containerPort": 80, "protocol": "TCP"}, {"hostPort": 0, "containerPort": 81, "protocol": "tcp"}]
+    ports = [{spelling(name): value for name, value in port.items()} for port in listed]
     with gateway(network):
         await told(network, asked("ADD", netns=netns), {**CONFIG, "runtimeConfig": {"portMappings": ports}})
     assert changed.is_set()
