@@ -34,6 +34,7 @@ def write(folder: Path, entries: Mapping[str, Entry], fs_group: int | None = Non
             raise VolumeFailed(f"invalid path {name!r}: it must stay below the volume and not start with '..'")
     present = folder / "..data"
     if _same(present, entries):
+        _link_names(folder, entries)  # an edgek that was killed after the switch has not done that
         return False
     fresh = folder / f"..{wallclock.now_ns()}"
     fresh.mkdir(mode=0o755)
@@ -42,14 +43,14 @@ def write(folder: Path, entries: Mapping[str, Entry], fs_group: int | None = Non
     if fs_group is not None:
         for inside in (fresh, *(found for found in fresh.rglob("*") if found.is_dir())):
             os.chown(inside, -1, fs_group)
-    old = os.readlink(present) if present.is_symlink() else ""
     switch = folder / "..data_tmp"
     switch.unlink(missing_ok=True)
     switch.symlink_to(fresh.name)
     switch.rename(present)
     _link_names(folder, entries)
-    if old:
-        shutil.rmtree(folder / old, ignore_errors=True)
+    for old in folder.glob("..[0-9]*"):  # the last one, and any of an edgek that was killed while it wrote
+        if old != fresh:
+            shutil.rmtree(old, ignore_errors=True)
     return True
 
 

@@ -45,3 +45,25 @@ def test_a_name_cannot_lead_out(tmp_path: Path, name: str) -> None:
     with pytest.raises(VolumeFailed, match="invalid path"):
         write(tmp_path, {name: Entry(b"")})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("last", ["mkdir", "write_bytes", "symlink_to", "rename"])
+def test_what_an_edgek_left_that_was_killed_is_made_whole_and_cleared_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    write(tmp_path, {"a": Entry(b"1")})
+    step = getattr(Path, last)
+
+    class Killed(BaseException):
+        pass
+
+    def do(self: Path, *args: object, **more: object) -> None:
+        step(self, *args, **more)
+        raise Killed
+
+    monkeypatch.setattr(Path, last, do)
+    with pytest.raises(Killed):
+        write(tmp_path, {"a": Entry(b"2"), "b": Entry(b"3")})
+    monkeypatch.undo()
+    write(tmp_path, {"a": Entry(b"2"), "b": Entry(b"3")})
+    write(tmp_path, {"a": Entry(b"4"), "b": Entry(b"3")})
+    assert ((tmp_path / "a").read_bytes(), (tmp_path / "b").read_bytes()) == (b"4", b"3")
+    assert sorted(os.listdir(tmp_path)) == sorted(["..data", os.readlink(tmp_path / "..data"), "a", "b"])
