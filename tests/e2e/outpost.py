@@ -32,6 +32,10 @@ class Outpost(Cluster):
             chain = "{ type filter hook input priority -10; }"
             sh(f"nsenter --net=/run/netns/{self.name} nft 'add table ip nat_box; add chain ip nat_box in {chain}; add rule ip nat_box in {rule}'")
 
+    def address_flags(self) -> list[str]:
+        """How it is told by which address it is reached."""
+        return ["--node-ip", self.inside_ip]
+
     def cut(self) -> None:
         """The cable is out."""
         sh(f"ip -n {self.server.name} link set to{self.name} down")
@@ -44,7 +48,7 @@ class Outpost(Cluster):
         """``joining``: with the server's address and a token (the server's own); a node that has joined needs neither."""
         token = token or (self.server.run("token", *self.server.paths()).strip() if joining else "")
         where = ["--join", f"https://{self.server.inside_ip}:6443", "--token", token] if joining else []
-        argv = self.edgek("agent", *self.paths(), *where, "--node-ip", self.inside_ip, "--node-name", self.node_name, *self.flags)
+        argv = self.edgek("agent", *self.paths(), *where, *self.address_flags(), "--node-name", self.node_name, *self.flags)
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True, cwd=REPOSITORY, env={**os.environ, **self.environment}
