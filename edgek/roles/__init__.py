@@ -16,7 +16,7 @@ from typing import Protocol
 import trio
 
 from edgek.config import Config
-from edgek.host import log, service
+from edgek.host import log, service, systemd
 from edgek.host.service import Service
 from edgek.model.errors import EdgekError, UsageError
 
@@ -56,8 +56,9 @@ async def _until_told(role: Role) -> None:
     """Run all services until a signal asks for the end."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(service.run, list(role.services()))
+            nursery.start_soon(service.run, [*role.services(), Service("service manager", systemd.run)])
             async for number in signals:
+                systemd.notify("STOPPING=1")
                 log.info("stopping", signal=signal.Signals(number).name)
                 nursery.cancel_scope.cancel()
                 break

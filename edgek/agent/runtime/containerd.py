@@ -21,7 +21,7 @@ from edgek.agent.runtime import containerd_config, pause, shims
 from edgek.agent.runtime.cri import CriRuntime
 from edgek.agent.runtime.patience import Patience
 from edgek.agent.runtime.runtime import RuntimeFailure, RuntimeGone
-from edgek.host import files, log, process, watch
+from edgek.host import files, log, process, systemd, watch
 from edgek.model.errors import EdgekError
 
 READY_S = 60.0  # a slow card after a power cut: bolt checks its files
@@ -130,9 +130,13 @@ async def installed_version(child: Child) -> tuple[int, int]:
 
 
 def _environment(child: Child) -> dict[str, str]:
-    """Ours, with the folder of its program first on the PATH: it must find its own shim there, not that of another containerd."""
+    """Ours, with the folder of its program first on the PATH: it must find its own shim there, not that of another containerd.
+
+    Without what the service manager gave us: containerd would speak in our name.
+    """
     beside = Path(shutil.which(child.program) or child.program).parent
-    return {**os.environ, "PATH": os.pathsep.join((str(beside), os.environ.get("PATH", os.defpath))), **child.environment}
+    ours = {name: value for name, value in os.environ.items() if name not in systemd.VARIABLES}
+    return {**ours, "PATH": os.pathsep.join((str(beside), os.environ.get("PATH", os.defpath))), **child.environment}
 
 
 def installed(programs: Sequence[str]) -> dict[str, Path]:
