@@ -52,6 +52,11 @@ class Uplink:
     def is_up(self) -> bool:
         return self._link is not None
 
+    def moved(self) -> None:
+        """This machine's address is another one: a connection from the former carries nothing, and would be noticed only by its silence."""
+        if self._link is not None:
+            self._link.close("this machine's address changed")
+
     async def current(self) -> Link | None:
         """None while the server cannot be reached this way."""
         await trio.lowlevel.checkpoint()

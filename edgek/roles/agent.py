@@ -49,6 +49,7 @@ class Agent:
     offered: Informer[services.Service]
     slices: Informer[services.Slice]
     parts: NodeParts | None = None
+    moved: Callable[[], None] | None = None  # called when this machine's address is another one
 
     def __init__(
         self,
@@ -219,6 +220,8 @@ class Agent:
 
     def _address_changed(self, address: ipaddress.IPv4Address) -> None:
         """Node and pods show it; nothing of them is restarted."""
+        if self.moved is not None and self.node_ips != [str(address)]:
+            self.moved()
         self.node_ips[:] = [str(address)]
         if self.parts is not None:
             self.parts.kubelet.wake_all()

@@ -38,6 +38,7 @@ class Member:
             return Client(transport, name)
 
         agent = Agent(membership.config, node_ip, client, uplink.open_door, may_be_alone=True)
+        agent.moved = uplink.moved
         services = [Service("membership", membership.run), Service("link", uplink.run), *agent.services()]
         try:
             await service.run(services, task_status=task_status)
