@@ -358,11 +358,13 @@ class PodWorker:
         if self._volumes_due is None or wallclock.now() < self._volumes_due or self.pod is None or not self.seen.alive:
             return False
         self._volumes_due = None
-        try:
-            self._volumes_due = _after(await self._tools.performer.prepare_volumes(self.pod, self.seen))
-            self._recovered(VOLUMES)
-        except ActionFailed:
-            self._volumes_due = wallclock.now() + self._pause_s(VOLUMES)
+        with trio.CancelScope() as self._scope:  # what hangs on a driver or a server does not hold up the pod's end
+            try:
+                self._volumes_due = _after(await self._tools.performer.prepare_volumes(self.pod, self.seen))
+                self._recovered(VOLUMES)
+            except ActionFailed:
+                self._volumes_due = wallclock.now() + self._pause_s(VOLUMES)
+        self._scope = None
         return True
 
     def _next_look(self, waits: Sequence[Wait]) -> float:

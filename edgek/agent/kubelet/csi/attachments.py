@@ -37,12 +37,15 @@ def unique_name(record: Record) -> str:
 
 
 class Attachments:
-    """``in_use`` gives the unique names of attached volumes that the node has or is about to have."""
+    """``in_use`` gives the unique names of attached volumes that the node has or is about to have; ``wake(uid)`` is called for pods that waited."""
 
-    def __init__(self, client: Client, node_name: str, in_use: Callable[[], Awaitable[Sequence[str]]]) -> None:
+    def __init__(self, client: Client, node_name: str, in_use: Callable[[], Awaitable[Sequence[str]]], wake: Callable[[str], None]) -> None:
         self._client = client
         self._node_name = node_name
         self._in_use = in_use
+        self._wake = wake
+        self._waiting: set[str] = set()  # pods that gave up waiting for an attachment
+        self._attached: object = None  # what the Node shows
         self._shown: tuple[str, ...] | None = None  # volumesInUse, as far as we know
         self._work = trio.Event()
         self._moved = trio.Event()  # set, and replaced, when the Node or what we know of it changed
@@ -73,10 +76,15 @@ class Attachments:
         if shown != self._shown:
             self._shown = shown
             self._work.set()
+        before, self._attached = self._attached, (node.get("status") or {}).get("volumesAttached")
+        if self._attached != before:
+            waiting, self._waiting = self._waiting, set()
+            for uid in waiting:
+                self._wake(uid)
         self._move()
 
-    async def context(self, record: Record) -> Mapping[str, str]:
-        """What the attacher says of the attached volume. Waits for it; raises VolumeFailed, Disconnected."""
+    async def context(self, record: Record, uid: str) -> Mapping[str, str]:
+        """What the attacher says of the volume that it attached, for this pod. Waits for it; raises VolumeFailed, Disconnected."""
         name, why = unique_name(record), ""
         self._work.set()
         with trio.move_on_after(WAIT_MOST_S):
@@ -93,6 +101,7 @@ class Attachments:
                 why = (status.get("attachError") or {}).get("message") or f"VolumeAttachment {record.attachment} is not attached"
                 with trio.move_on_after(LOOK_AGAIN_S):
                     await moved.wait()
+        self._waiting.add(uid)
         raise VolumeFailed(f"timed out waiting for external-attacher of {record.driver} CSI driver to attach volume {record.handle}: {why}")
 
     async def _find(self, name: str) -> Object | None:

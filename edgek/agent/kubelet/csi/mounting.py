@@ -58,7 +58,7 @@ class Mounting:
     ) -> None:
         self.places = Places(kubelet_dir)
         self.drivers = drivers
-        self.attachments = Attachments(client, node_name, self._attached_in_use)
+        self.attachments = Attachments(client, node_name, self._attached_in_use, wake)
         self._node_name = node_name
         self._client = client
         self._recorder = recorder
@@ -70,7 +70,7 @@ class Mounting:
         self._locks: dict[tuple[str, str], tuple[trio.Lock, list[None]]] = {}
         self._waiting: dict[str, set[str]] = {}  # by driver, the pods that wait for it
         self._sizes: dict[tuple[str, str], float] = {}  # bytes that a volume's file system was made to fit
-        self._boot = _boot_id()
+        self.boot = _boot_id()
         drivers.on_change(self._driver_changed)
 
     # Bringing.
@@ -119,7 +119,7 @@ class Mounting:
         if not attach:
             return record
         try:
-            context = await self.attachments.context(record)
+            context = await self.attachments.context(record, uid)
         except Disconnected as exc:
             if not known.context and not volume.staged.path.exists():
                 raise VolumeFailed(str(exc), wanted.name) from None
@@ -312,8 +312,8 @@ class Mounting:
     def _look(self, path: Path) -> str:
         """What a mark holds: whether it was this boot, and what the kernel has there. Asks no file system that may hang."""
         if self._is_mounted(path):
-            return f"{self._boot} mounted"
-        return f"{self._boot} {'there' if os.path.lexists(path) else 'missing'}"
+            return f"{self.boot} mounted"
+        return f"{self.boot} {'there' if os.path.lexists(path) else 'missing'}"
 
     async def _attached_in_use(self) -> list[str]:
         def look() -> list[str]:

@@ -116,7 +116,7 @@ class PodVolumes:
         for index, mount in enumerate(container.get("volumeMounts") or ()):
             if mount["name"] not in ready:
                 raise ConfigError(f"volume {mount['name']!r} of container {container['name']!r} is not mounted")
-            source = await self._files.run(self._part, pod, container, index, mount, ready[mount["name"]].path, env, abandon=True)
+            source = await self._part(pod, container, index, mount, ready[mount["name"]].path, env)
             propagation = PROPAGATION.get(mount.get("mountPropagation") or "None", "private")
             read_only = bool(mount.get("readOnly")) or _claim_read_only(pod, mount["name"])
             found.append(Mount(mount["mountPath"], str(source), read_only, propagation))  # type: ignore[arg-type]  # the table holds its words
@@ -132,7 +132,7 @@ class PodVolumes:
             found.append(Device(entry["devicePath"], os.path.realpath(path)))
         return tuple(found)
 
-    def _part(self, pod: Object, container: Object, index: int, mount: Object, path: Path, env: Mapping[str, str]) -> Path:
+    async def _part(self, pod: Object, container: Object, index: int, mount: Object, path: Path, env: Mapping[str, str]) -> Path:
         part = mount.get("subPath") or ""
         if mount.get("subPathExpr"):
             part = expand_all(mount["subPathExpr"], env)
@@ -140,7 +140,7 @@ class PodVolumes:
             return path
         target = self._folder(pod) / "volume-subpaths" / mount["name"] / container["name"] / str(index)
         try:
-            return sub_path.bind(path, part, target, self._mounter)
+            return await self._files.run(sub_path.bind, path, part, target, self._mounter, abandon=True)
         except (VolumeFailed, OSError) as exc:
             raise ConfigError(f"failed to prepare subPath for volumeMount {mount['name']!r} of container {container['name']!r}: {exc}") from None
 

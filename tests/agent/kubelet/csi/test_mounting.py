@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from edgek.agent.kubelet.csi import attachments
 from edgek.agent.kubelet.volumes.pod_volumes import MountFailed
 from edgek.csi import messages
 from edgek.model import kinds
@@ -286,3 +287,69 @@ async def test_a_driver_says_what_its_volume_uses_and_one_that_does_not_answer_i
         assert said["v"]["usage"][0] == {"unit": messages.BYTES, "total": 1000, "used": 400, "available": 600}
         (driver.root / "refuse-NodeGetVolumeStats").write_text("INTERNAL")
         assert await at.volumes.usage(pod) == {}
+
+
+async def test_the_next_edgek_leaves_alone_what_is_there_also_without_the_driver(tmp_path: Path) -> None:
+    async with here(tmp_path) as at:
+        await at.drive()
+        await at.describe()
+        await at.furnish()
+        await at.build(a_pod())
+    async with here(tmp_path, api=at.api) as after:
+        assert await after.build(a_pod()) == at.target()
+        with pytest.raises(MountFailed, match="not found in the list"):
+            await after.build(a_pod("u2"))
+        await after.drive()
+        await after.build(a_pod("u2"))
+        assert after.calls() == ["NodeStageVolume", "NodePublishVolume", "NodePublishVolume"]
+        await after.volumes.clear(lambda uid: False)
+        assert after.calls()[3:] == ["NodeUnpublishVolume", "NodeUnpublishVolume", "NodeUnstageVolume"]
+        assert after.left() == []
+
+
+async def test_after_a_reboot_a_volume_is_staged_and_published_again(tmp_path: Path) -> None:
+    async with here(tmp_path) as at:
+        await at.drive()
+        await at.describe()
+        await at.furnish()
+        await at.build(a_pod())
+        at.storage.mounting.boot = "the next one"
+        await at.build(a_pod())
+        await at.build(a_pod())
+        assert at.calls() == ["NodeStageVolume", "NodePublishVolume"] * 2
+
+
+async def test_a_pod_that_gave_up_waiting_for_its_attachment_says_why_and_is_woken_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attachments, "WAIT_MOST_S", 0.05)
+    async with here(tmp_path) as at:
+        await at.drive()
+        await at.describe(attachRequired=True)
+        await at.furnish()
+        with pytest.raises(
+            MountFailed, match=r"timed out waiting for external-attacher of third\.example\.com CSI driver to attach volume handle-of-pv"
+        ):
+            await at.build(a_pod())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(at.woken.wait, "u1")
+            await at.in_use("pv")
+            await at.attach()
+        await at.build(a_pod())
+        await at.volumes.take_down("u1")
+        await at.in_use()
+
+
+async def test_a_driver_that_never_answers_holds_up_only_its_own_volume(tmp_path: Path) -> None:
+    async with here(tmp_path) as at:
+        await at.drive()
+        await at.describe(volumeLifecycleModes=["Persistent", "Ephemeral"], podInfoOnMount=True)
+        await at.furnish()
+        (at.root / "hang-NodeStageVolume").touch()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(at.build, a_pod())
+            await at.build(a_pod("u2", volume={"csi": {"driver": DRIVER}}))
+            nursery.cancel_scope.cancel()  # the first pod is deleted while it waits
+        (at.root / "hang-NodeStageVolume").unlink()
+        await at.volumes.take_down("u1")
+        await at.volumes.take_down("u2")
+        assert "NodeUnstageVolume" in at.calls()
+        assert at.left() == []
