@@ -43,6 +43,7 @@ def test_the_node_is_named_after_the_host_in_lower_case(tmp_path):
     [
         ({"https_listen_port": "70000"}, "70000"),
         ({"node_ip": "somewhere"}, "somewhere"),
+        ({"node_external_ip": ["home.example"]}, "home.example"),
         ({"cluster_dns": "10.9.0.1"}, "10.9.0.1"),
         ({"cluster_cidr": "10.43.0.0/17"}, "10.43.0.0/17"),
         ({"node_taint": ["a=b:Sometimes"]}, "a=b:Sometimes"),
