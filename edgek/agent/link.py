@@ -17,7 +17,7 @@ import trio
 from edgek.agent.join import Membership
 from edgek.client import link_calls
 from edgek.client.client import decoded
-from edgek.client.joining import FORGOTTEN, LINK_PATH, LINK_PROTOCOL
+from edgek.client.joining import FORGOTTEN, LINK_PATH, LINK_PROTOCOL, TELL_SERVERS
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import BrokenOff, Head
 from edgek.client.link_terminal import EXIT, RESIZE, STDIN, receive_message, send_message
@@ -133,7 +133,10 @@ class Uplink:
         """The border of requests on this end: a refusal, or a defect of ours, is an answer. Raises GONE."""
         head = await link_calls.receive_head(stream)
         try:
-            await _work(head)(self._opened(), head, stream)
+            if head.get("do") == TELL_SERVERS:
+                await self._take_servers(head, stream)
+            else:
+                await _work(head)(self._opened(), head, stream)
         except errors.ApiError as exc:
             await link_calls.send_head(stream, {"error": _status(exc)}, last=True)
         except GONE:
@@ -141,6 +144,10 @@ class Uplink:
         except Exception as exc:
             log.error("a request of the server failed", asked=head.get("do"), error=repr(exc))
             raise BrokenOff("the request failed") from exc
+
+    async def _take_servers(self, head: Head, stream: Stream) -> None:
+        self._membership.learn(attrs.evolve(self._membership.cluster, servers=tuple(map(str, head["servers"]))))
+        await link_calls.send_head(stream, {}, last=True)
 
 
 def _work(head: Head) -> Work:

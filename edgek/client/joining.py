@@ -19,6 +19,7 @@ JOIN_PATH = "/edgek/v1/join"
 RENEW_PATH = "/edgek/v1/renew"
 LINK_PATH = "/edgek/v1/link"
 LINK_PROTOCOL = "edgek-link"
+TELL_SERVERS = "servers"  # what the server says over a link when its addresses have changed
 
 # Where the cluster keeps who may join, and whose a node's name is.
 SECRETS_NAMESPACE = "kube-system"

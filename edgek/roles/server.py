@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +20,11 @@ from edgek.client.events import Recorder
 from edgek.client.informer import Informers
 from edgek.client.joining import LINK_PATH, Cluster
 from edgek.config import Config, given_token
-from edgek.host import addresses, files, log, tls
+from edgek.host import files, log, tls
 from edgek.host.service import Service
-from edgek.model import credentials
+from edgek.model import credentials, errors
 from edgek.model.errors import UsageError
+from edgek.roles.whereabouts import Whereabouts
 from edgek.server import pki
 from edgek.server.api.app import Api
 from edgek.server.api.default_objects import Settings
@@ -54,8 +54,8 @@ class Server:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.doors = Doors()
-        self.node_ip = config.node_ip or addresses.primary()
-        self.advertised = config.advertise_address or (config.bind_address if config.bind_address not in ("0.0.0.0", "127.0.0.1") else self.node_ip)
+        self.where = Whereabouts(config)
+        self._moved = trio.Event()
 
     def services(self) -> Iterator[Service]:
         config = self.config
@@ -63,6 +63,8 @@ class Server:
         yield Service("api", self.run_api)
         yield Service("certificates", self.run_certificates)
         yield Service("default objects", self.run_default_objects)
+        yield Service("whereabouts", functools.partial(self.where.run, self._follow))
+        yield Service("backups", self.run_backups)
         if not config.disable_controller_manager:
             yield Service("controllers", self.run_controllers)
         if not config.disable_scheduler:
@@ -71,7 +73,7 @@ class Server:
             from edgek.roles.agent import Agent
 
             as_node = functools.partial(self.client, self._node_user())
-            yield from Agent(config, self.node_ip, as_node, self.doors.open).services()
+            yield from Agent(config, self.where.node_ip, as_node, self.doors.open).services()
 
     def client(self, user: User, agent_name: str) -> Client:
         """The API for a part of this process, as that user."""
@@ -85,9 +87,18 @@ class Server:
         with _kept_in(self.config.data_dir):
             files.make_private(self.config.server_dir)
             files.make_private(self.config.database.parent)
-        async with SqliteBackend.open(self.config.database) as self.backend:
-            task_status.started()
-            await trio.sleep_forever()
+        with _naming_last_backup(self.config):
+            async with SqliteBackend.open(self.config.database) as self.backend:
+                task_status.started()
+                await trio.sleep_forever()
+
+    async def run_backups(self, *, task_status: trio.TaskStatus[None]) -> None:
+        from edgek.server import backup_schedule
+        from edgek.server.backup_schedule import Schedule
+
+        config = self.config
+        schedule = Schedule(config.backup_dir, config.backup_interval, config.backup_keep)
+        await backup_schedule.run(config.data_dir, schedule, task_status=task_status)
 
     async def run_api(self, *, task_status: trio.TaskStatus[None]) -> None:
         from edgek.server.api import assembly, bootstrap
@@ -101,7 +112,7 @@ class Server:
 
         config = self.config
         with _kept_in(config.data_dir):
-            self.keys = pki.open_keys(config.pki_dir, self._names())
+            self.keys = pki.open_keys(config.pki_dir, self.where.names)
             pki.open_token(config.kept_token, self.keys, given_token(config))
             if config.agent_token:
                 pki.open_token(config.kept_agent_token, self.keys, config.agent_token, user="node")
@@ -132,7 +143,7 @@ class Server:
         self._context = tls.server_context(self.keys.serving_file, self.keys.client_authorities.decode())
         with _listener(config.bind_address, config.https_listen_port) as listener:
             self._write_kubeconfig()
-            log.info("serving", address=f"https://{self.advertised}:{config.https_listen_port}", kubeconfig=config.write_kubeconfig)
+            log.info("serving", address=self.where.servers[0], kubeconfig=config.write_kubeconfig)
             await assembly.serve(self.api, [listener], self._context, before=self._entrance(authenticator).before, task_status=task_status)
 
     async def run_certificates(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -140,17 +151,49 @@ class Server:
         task_status.started()
         while True:
             await trio.sleep(CERTIFICATE_CHECK_S)
-            before = self.keys.serving
-            self.keys = pki.open_keys(self.config.pki_dir, self._names())
-            if self.keys.serving != before:
-                tls.reload(self._context, self.keys.serving_file)
-                self._write_kubeconfig()
-                log.info("certificates renewed")
+            self._renew_certificates()
+
+    def _renew_certificates(self) -> None:
+        before = self.keys.serving
+        self.keys = pki.open_keys(self.config.pki_dir, self.where.names)
+        if self.keys.serving != before:
+            tls.reload(self._context, self.keys.serving_file)
+            self._write_kubeconfig()
+            log.info("certificates renewed")
+
+    async def _follow(self) -> None:
+        """This machine has other addresses: the certificate names them, and everybody is told."""
+        self._renew_certificates()
+        moved, self._moved = self._moved, trio.Event()
+        moved.set()
+        await self._links.tell_servers()
 
     async def run_default_objects(self, *, task_status: trio.TaskStatus[None]) -> None:
         from edgek.server.api import bootstrap
 
-        await bootstrap.keep_defaults(self.client(bootstrap.USER, "edgek-apiserver"), self._defaults(), task_status=task_status)
+        client = self.client(bootstrap.USER, "edgek-apiserver")
+        moved = self._moved
+        while True:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(bootstrap.keep_defaults, client, self._defaults())
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+                await moved.wait()
+                nursery.cancel_scope.cancel()
+            moved = self._moved
+            await self._mend_defaults(client)
+
+    async def _mend_defaults(self, client: Client) -> None:
+        from edgek.server.api import bootstrap
+
+        mended = False
+        while not mended:
+            try:
+                await bootstrap.ensure_defaults(client, self._defaults(), agents=True)
+                mended = True
+            except* errors.ApiError as group:
+                log.warning("the endpoints of the API cannot be changed yet", error=group.exceptions[0])
+                await trio.sleep(bootstrap.MEND_AGAIN_S)
 
     async def run_controllers(self, *, task_status: trio.TaskStatus[None]) -> None:
         from edgek.client import reconcile
@@ -201,9 +244,9 @@ class Server:
             client=client,
             keys=lambda: self.keys,
             cluster=self._cluster,
-            names=self._names(),
+            names=lambda: self.where.names,
         )
-        links = Links(self.api, self.doors, entrance.node_of, lambda: self._cluster().servers)
+        links = self._links = Links(self.api, self.doors, entrance.node_of, lambda: self.where.servers)
         entrance.add(LINK_PATH, links)
         self._forgetting = NodeRecords(self.backend).on_forgotten(lambda name: links.end(name, "the node was forgotten"))
         return entrance
@@ -211,26 +254,17 @@ class Server:
     def _cluster(self) -> Cluster:
         """What a joining node is told."""
         config = self.config
-        url = f"https://{self.advertised}:{config.https_listen_port}"
-        return Cluster((url,), config.cluster_cidr, config.service_cidr, config.cluster_dns, config.cluster_domain, config.flannel_backend)
+        network = (config.cluster_cidr, config.service_cidr, config.cluster_dns, config.cluster_domain, config.flannel_backend)
+        return Cluster(self.where.servers, *network)
 
     def _node_user(self) -> User:
         return User(f"system:node:{self.config.node_name}", groups=("system:nodes", AUTHENTICATED_GROUP))
-
-    def _names(self) -> list[str]:
-        """Everything by which the API may be called."""
-        config = self.config
-        service_ip = str(ipaddress.ip_network(config.service_cidr)[1])
-        inside = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{config.cluster_domain}"]
-        outside = ["localhost", "127.0.0.1", config.node_name, self.node_ip, self.advertised, *config.tls_san]
-        bound = [config.bind_address] if config.bind_address != "0.0.0.0" else []
-        return list(dict.fromkeys([*inside, service_ip, *outside, *bound]))
 
     def _defaults(self) -> Settings:
         config = self.config
         return Settings(
             service_cidr=config.service_cidr,
-            advertise_address=self.advertised,
+            advertise_address=self.where.advertised,
             port=config.https_listen_port,
             client_ca=self.keys.client_ca.certificate,
             front_proxy_ca=self.keys.front_proxy_ca.certificate,
@@ -261,6 +295,20 @@ def _kept_in(data_dir: Path) -> Iterator[None]:
         raise UsageError(f"--data-dir {data_dir}: {exc.filename or 'a file'} cannot be used: {exc.strerror}; mend that, or choose another") from exc
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
+
+
+@contextlib.contextmanager
+def _naming_last_backup(config: Config) -> Iterator[None]:
+    """Where only a backup helps, say which."""
+    from edgek.server import backup_schedule
+    from edgek.server.store.rows import Unreadable
+
+    try:
+        yield
+    except Unreadable:
+        last = backup_schedule.newest(config.backup_dir)
+        log.error("the last good backup", file=last or "none", next=f"edgek restore {last}" if last else f"look for a copy of {config.server_dir}")
+        raise
 
 
 def _listener(address: str, port: int) -> socket.socket:

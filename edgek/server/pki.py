@@ -22,6 +22,7 @@ ADMIN = Subject("system:admin", ("system:masters",))
 CONTROLLER_MANAGER = Subject("system:kube-controller-manager")
 SCHEDULER = Subject("system:kube-scheduler")
 KUBELET_CLIENT = Subject("kube-apiserver-kubelet-client", ("system:masters",))
+NAMES_MOST = 40  # of a server's certificate, which is sent with every handshake
 FRONT_PROXY = Subject("system:front-proxy")
 
 
@@ -115,16 +116,20 @@ def _authority(folder: Path, name: str) -> Pair:
 
 def _leaf(path: Path, authority: Pair, subject: Subject) -> Pair:
     found = pki.load(path)
-    if found is None or not _still_fits(found, authority, subject):
-        found = pki.issue(authority, subject)
+    former = _names(found, authority) if found is not None else None
+    if found is None or former is None or not set(subject.names) <= set(former):
+        # Names from before stay for as long as that certificate would have: an address that comes and goes makes one new certificate, not many.
+        names = tuple(dict.fromkeys([*subject.names, *(former or ())]))[: max(NAMES_MOST, len(subject.names))]
+        found = pki.issue(authority, attrs.evolve(subject, names=names))
         pki.save(path, found)
     return found
 
 
-def _still_fits(leaf: Pair, authority: Pair, subject: Subject) -> bool:
+def _names(leaf: Pair, authority: Pair) -> tuple[str, ...] | None:
+    """Of a leaf that is still good but for its names."""
     seen = der.read(der.from_pem(leaf.certificate))
     signer = der.read(der.from_pem(authority.certificate))
-    return seen.issuer == signer.subject and not pki.renewal_is_due(leaf.certificate) and set(subject.names) <= set(seen.names)
+    return seen.names if seen.issuer == signer.subject and not pki.renewal_is_due(leaf.certificate) else None
 
 
 def _signing_key(path: Path) -> bytes:

@@ -75,7 +75,7 @@ async def joinable(folder: Path, names: tuple[str, ...] = (SERVER_NAME, "box")) 
         client=client,
         keys=lambda: keys,
         cluster=lambda: found.cluster,
-        names=names,
+        names=lambda: names,
     )
     heard: list[Request] = []
 

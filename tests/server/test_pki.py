@@ -83,3 +83,19 @@ def test_a_restart_does_not_load_cryptography(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_names_from_before_stay_so_that_an_address_that_comes_and_goes_makes_one_certificate(tmp_path: Path) -> None:
+    pki.open_keys(tmp_path, ["box", "192.0.2.1"])
+    second = pki.open_keys(tmp_path, ["box", "192.0.2.2"])
+    assert pki.open_keys(tmp_path, ["box", "192.0.2.1"]).serving == second.serving
+
+
+def test_what_was_made_anew_for_its_age_bears_no_names_from_before(tmp_path: Path) -> None:
+    pki.open_keys(tmp_path, ["box", "192.0.2.1"])
+    real = wallclock.use(lambda: real() + 300 * host_pki.DAY_S)
+    try:
+        later = pki.open_keys(tmp_path, ["box"])
+    finally:
+        wallclock.use(real)
+    assert der.read(der.from_pem(later.serving.certificate)).names == ("box",)

@@ -31,7 +31,7 @@ Page = Callable[[Request, Peer], Awaitable[Answer]]
 
 
 class Entrance:
-    """``names`` are the server's own, which no node may bear. ``keys`` and ``cluster`` are asked for each time: they change while we run."""
+    """``names`` are the server's own, which no node may bear. ``keys``, ``cluster`` and ``names`` are asked for each time: they change while we run."""
 
     def __init__(
         self,
@@ -41,14 +41,14 @@ class Entrance:
         client: Client,
         keys: Callable[[], Keys],
         cluster: Callable[[], Cluster],
-        names: Iterable[str],
+        names: Callable[[], Iterable[str]],
     ) -> None:
         self._authenticator = authenticator
         self._tokens = tokens
         self._client = client
         self._keys = keys
         self._cluster = cluster
-        self._names = frozenset(names)
+        self._names = names
         self._pages: dict[str, Page] = {AUTHORITY_PATH: self._authority, JOIN_PATH: self._join, RENEW_PATH: self._renew}
 
     def add(self, path: str, page: Page) -> None:
@@ -98,7 +98,7 @@ class Entrance:
 
     def _welcome(self, asked: Application, record: str) -> Response:
         keys = self._keys()
-        addresses = [address for address in asked.addresses if _is_address(address) and address not in self._names]
+        addresses = [address for address in asked.addresses if _is_address(address) and address not in self._names()]
         try:
             client = pki.sign_request(keys.client_ca, asked.client_request.encode(), node(asked.node, record))
             serving = pki.sign_request(keys.server_ca, asked.serving_request.encode(), node_server(asked.node, addresses))
@@ -111,7 +111,7 @@ class Entrance:
         problems = dns_subdomain(name)
         if problems:
             raise errors.BadRequest(f"{name!r} cannot be a node's name: {problems[0]}; choose another with --node-name")
-        if name in self._names:
+        if name in self._names():
             raise errors.Conflict(f"node {name!r} is the server itself, or a name of its; join with another --node-name")
 
     async def _claim(self, name: str, password: str) -> str:

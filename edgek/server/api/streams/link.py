@@ -11,7 +11,7 @@ import orjson
 import trio
 
 from edgek.client import link_calls
-from edgek.client.joining import LINK_PROTOCOL
+from edgek.client.joining import LINK_PROTOCOL, TELL_SERVERS
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import BrokenOff
 from edgek.client.link_terminal import EXIT, RESIZE, STDIN, receive_message, send_message
@@ -55,6 +55,12 @@ class Links:
         link = self._links.get(name)
         if link is not None:
             link.close(why)
+
+    async def tell_servers(self) -> None:
+        """The servers have other addresses: who is linked keeps them from now on. Who is not hears of it when he dials."""
+        async with trio.open_nursery() as nursery:
+            for name, link in self._links.items():
+                nursery.start_soon(LinkedNode(name, link).tell_servers, self._servers())
 
     async def _run(self, channel: Channel, name: str) -> None:
         """Until the link is over. A node that dials again has lost the former one."""
@@ -124,6 +130,13 @@ class LinkedNode:
         finally:
             if stream is not None:
                 stream.drop()
+
+    async def tell_servers(self, servers: tuple[str, ...]) -> None:
+        try:
+            async with self._called(TELL_SERVERS, last=True, servers=servers):
+                pass
+        except errors.ApiError as exc:
+            log.debug("a node was not told of the servers' addresses", node=self._name, error=exc)
 
     async def logs(self, ref: ContainerRef, options: LogOptions) -> AsyncIterator[bytes]:
         async with self._called("logs", last=True, ref=attrs.asdict(ref), options=attrs.asdict(options)) as (stream, _):
