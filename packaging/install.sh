@@ -245,7 +245,7 @@ wait_until_ready() { # the node, or say what it waits for
             die "it gave up, so it is stopped. Run this again when that is mended: $said" ;;
         *'cannot join yet'*) state=$said ;;
         esac
-        now=$(echo "$state" | sed 's/ retry_s=.*//')
+        now=$(echo "$state" | sed 's/^[0-9TZ:-]* //')
         [ "$now" = "$shown" ] || { say "Waiting: $now"; shown=$now; }
         [ "$waited" -lt "$READY_TIMEOUT" ] || die "no node was Ready within $READY_TIMEOUT s; it goes on trying. See what it says: $follow"
         sleep 1

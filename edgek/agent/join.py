@@ -154,15 +154,22 @@ async def enter(config: Config) -> Membership:
     if found is not None:
         return found
     if not config.join or token is None:
-        raise UsageError("an agent needs --join https://HOST:6443 and --token TOKEN; `edgek token` on the server prints the token")
-    wait_s = RETRY_FIRST_S
+        raise UsageError(_missing(config, token))
+    wait_s, complained = RETRY_FIRST_S, ""
     while True:
         try:
             return await _join(config, folder, token)
         except (Disconnected, errors.ApiError) as exc:
-            log.warning("cannot join yet", server=config.join, error=exc, retry_s=round(wait_s, 1))
+            if str(exc) != complained:
+                complained = str(exc)
+                log.warning("cannot join yet, trying again and again", server=config.join, error=exc)
         await trio.sleep(wait_s * random.uniform(0.5, 1.0))
         wait_s = min(wait_s * 2, RETRY_MOST_S)
+
+
+def _missing(config: Config, token: JoinToken | None) -> str:
+    wanted = [*([] if config.join else ["--join https://HOST:6443"]), *([] if token else ["--token TOKEN (or --token-file FILE)"])]
+    return f"this machine has not joined, so the agent needs {' and '.join(wanted)}; `edgek token` on the server prints the token"
 
 
 def kept(config: Config) -> Membership | None:

@@ -18,7 +18,9 @@ def admin(config: Config) -> tuple[Client, HttpsTransport]:
     try:
         context = tls.client_context(authority.read_text(), chain)
     except FileNotFoundError:
-        raise UsageError(f"{config.pki_dir} holds no keys: start `edgek server` once, or name its --data-dir") from None
+        raise UsageError(
+            f"{config.pki_dir} holds no keys: start `edgek server` once, or name its --data-dir; on an agent, ask on its server"
+        ) from None
     except PermissionError:
         raise UsageError(f"{config.pki_dir} is root's; try with sudo") from None
     host = "127.0.0.1" if config.bind_address == "0.0.0.0" else config.bind_address

@@ -89,7 +89,7 @@ def show(found: dict[str, Any]) -> Group:
 
     name = f"Node {found['node']}" if found["node"] else "This machine"
     of = f" of {found['server']}" if found["server"] else ""
-    state = f"[red]{found['problem']}[/]" if found["problem"] else "it is [green]Ready[/]"
+    head = Text(f"{name}{of}: ", overflow="ignore", no_wrap=True)  # one line, for scripts
+    head.append(*((found["problem"], "red") if found["problem"] else ("it is Ready", "green")))
     states = ", ".join(f"{count} {state}" for state, count in found["pods"].items()) or "none that is known"
-    head = Text.from_markup(f"{name}{of}: {state}", overflow="fold")
     return Group(head, "", Text.from_markup(f"[bold]Pods[/]: {states}"), "", costs.table(found["cost"]))

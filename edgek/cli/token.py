@@ -37,16 +37,18 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="edgek token", description="The secrets by which nodes join; without more, print the one that lasts.")
     options.add(parser, access.OPTIONS)
     actions = parser.add_subparsers(dest="action")
-    creating = actions.add_parser("create", help="make a token that ends")
+    places = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)  # the same flags may stand behind the action
+    options.add(places, access.OPTIONS)
+    creating = actions.add_parser("create", help="make a token that ends", parents=[places])
     creating.add_argument("token", nargs="?", default="", metavar="TOKEN", help="from `edgek token generate` (made up here)")
     creating.add_argument(
         "--ttl", type=_seconds, default=86400, metavar="TIME", help="how long it lets nodes in, such as 30m, 24h or 7d; 0: always (24h)"
     )
     creating.add_argument("--description", default="", metavar="TEXT")
-    actions.add_parser("list", help="list the tokens that end")
-    deleting = actions.add_parser("delete", help="make tokens worthless")
+    actions.add_parser("list", help="list the tokens that end", parents=[places])
+    deleting = actions.add_parser("delete", help="make tokens worthless", parents=[places])
     deleting.add_argument("tokens", nargs="+", metavar="TOKEN", help="a token or its first six characters")
-    rotating = actions.add_parser("rotate", help="replace the token that lasts")
+    rotating = actions.add_parser("rotate", help="replace the token that lasts", parents=[places])
     rotating.add_argument("--new-token", default="", metavar="SECRET", help="(made up here)")
     actions.add_parser("generate", help="print a token for `create` without making it known")
     found = options.parse(parser, arguments)

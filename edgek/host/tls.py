@@ -229,9 +229,10 @@ async def dial(host: str, port: int, context: ssl.SSLContext | None, *, name: st
 
 async def _connect(sock: socket.socket, address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> None:
     sock.setblocking(False)
-    if sock.connect_ex(address) == errno.EINPROGRESS:
+    problem = sock.connect_ex(address)  # without a route, say, it fails at once
+    if problem == errno.EINPROGRESS:
         await lowlevel.wait_writable(sock)
-    problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if problem:
         raise OSError(problem, os.strerror(problem))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

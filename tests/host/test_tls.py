@@ -1,3 +1,4 @@
+import errno
 import socket
 import ssl
 from pathlib import Path
@@ -114,6 +115,12 @@ async def test_both_ends_shake_hands_and_know_each_other(tmp_path: Path) -> None
             channel.close()
     assert seen[0] is not None
     assert ssl.DER_cert_to_PEM_cert(seen[0]).startswith("-----BEGIN CERTIFICATE-----")
+
+
+async def test_what_the_kernel_refuses_at_once_is_said_in_its_words() -> None:
+    with pytest.raises(OSError) as refusal:
+        await tls.dial("255.255.255.255", 6443, None)  # a broadcast address: refused before a packet is sent
+    assert refusal.value.errno in (errno.ENETUNREACH, errno.EACCES)
 
 
 async def test_dialling_where_nobody_listens_is_an_error() -> None:
