@@ -66,11 +66,45 @@ echo 'STEP no pod was touched by it'
 
 kubectl delete deployment/nginx-deployment service/nginx
 until_true 120 'all pods are gone' sh -c 'test -z "$(kubectl get pods -o name)"'
-edgek-uninstall || fail 'uninstall'
-traces >/root/after
-diff /root/before /root/after || fail 'something is left'
-for path in /var/lib/edgek /run/edgek /etc/edgek /var/lib/kubelet /var/log/pods /usr/local/bin/edgek /etc/systemd/system/edgek.service; do
-    test ! -e $path || fail "$path is left"
-done
+gone() {
+    edgek-uninstall || fail 'uninstall'
+    traces >/root/after
+    diff /root/before /root/after || fail 'something is left'
+    for path in /var/lib/edgek /run/edgek /etc/edgek /var/lib/kubelet /var/log/pods /usr/local/bin/edgek /etc/systemd/system/edgek.service; do
+        test ! -e $path || fail "$path is left"
+    done
+}
+cp -a /usr/local/lib/edgek/venv /root/venv
+gone
 echo 'STEP nothing is left'
+
+# The server is elsewhere now, in a namespace, and this machine becomes its node.
+ip netns add hq
+ip link add hq0 type veth peer name eth0 netns hq
+ip addr add 198.51.100.2/24 dev hq0
+ip link set hq0 up
+ip -n hq addr add 198.51.100.1/24 dev eth0
+ip -n hq link set lo up
+ip -n hq link set eth0 up
+hq() { nsenter --net=/run/netns/hq /root/venv/bin/python -m edgek "$@" --data-dir /root/hq --run-dir /root/hq/run; }
+hq server --disable-agent --write-kubeconfig /root/hq.yaml >/root/hq.log 2>&1 &
+until_true 60 'the server elsewhere answers' nsenter --net=/run/netns/hq kubectl --kubeconfig /root/hq.yaml get --raw /readyz
+token=$(hq token)
+EDGEK_URL=https://198.51.100.1:6443 sh /edgek/packaging/install.sh 2>&1 | grep -q 'give EDGEK_TOKEN' || fail 'without a token'
+mkdir -p /usr/local/lib/edgek
+cp -a /root/venv /usr/local/lib/edgek/venv
+ln -sf /bin/true /usr/local/lib/edgek/venv/bin/pip # the same once more would take a minute here
+EDGEK_WHEELS=/wheels EDGEK_URL=https://198.51.100.1:6443 EDGEK_TOKEN=$token sh /edgek/packaging/install.sh --node-name far || fail 'install.sh of an agent'
+nsenter --net=/run/netns/hq kubectl --kubeconfig /root/hq.yaml get node far | grep -w Ready || fail 'the server says otherwise'
+systemctl is-active edgek && systemctl is-enabled edgek && echo 'STEP the agent is a service that starts with the machine'
+test "$(stat -c %a /etc/edgek/edgek.env)" = 600 && ! grep -q "$token" /etc/systemd/system/edgek.service && echo 'STEP its token is for root alone'
+former=$(cat /run/edgek/edgek.pid)
+systemctl kill -s KILL edgek
+until_true 60 'the agent is back after kill -9' sh -c "test \"\$(cat /run/edgek/edgek.pid)\" != $former && edgek status"
+kill "$(cat /root/hq/run/edgek.pid)"
+wait
+ip link del hq0
+ip netns del hq
+gone
+echo 'STEP nothing is left of the agent'
 echo 'ALL DONE'
