@@ -114,6 +114,8 @@ class Mounting:
         record = wanted.record(self._node_name, name)
         volume, uid = self.places.volume(record), objects.uid(order.pod)
         async with self._locked(record):
+            if wanted.modes == ("ReadWriteOncePod",) and set(volume.users()) - {uid}:
+                raise VolumeFailed("volume uses the ReadWriteOncePod access mode and is already in use by another pod", wanted.name)
             known = self._recorded(record)
             await self._files.run(self._keep, volume, record if known.attachment != name else known, uid)
         if not attach:

@@ -3,7 +3,7 @@
 Paths and ``vol_data.json`` are upstream's (``pkg/volume/csi``). Of a volume that is shared by its pods, stands in one folder:
 
     plugins/kubernetes.io/csi/<driver>/<sha256 of the handle>/
-        vol_data.json   what it is: durable before anything is done with it
+        vol_data.json   what it is: written before anything is done with it
         users/<uid>     a pod that has it, or is about to: as long as one is there, the volume stays
         globalmount/    where it is staged; made just before that is tried
         staged          it has succeeded, and how the place looked then
@@ -12,7 +12,7 @@ And of what one pod has of it, at ``pods/<uid>/volumes/kubernetes.io~csi/<name>/
 a device instead: at ``plugins/kubernetes.io/csi/volumeDevices/publish/<name>/<uid>``, and the pod's folder ``volumeDevices`` leads there.
 
 A mark holds how its place looked when it was made. After a reboot, or where a mount has vanished, it looks different, and the mark counts for
-nothing.
+nothing. Records outlive edgek, not a power cut: what they speak of does not either, so nobody waits for the disk. One that came out empty is none.
 
 Everything here blocks, looks only at folders of our own, and never removes what is not empty.
 """
@@ -28,8 +28,6 @@ from pathlib import Path
 
 import attrs
 import orjson
-
-from edgek.host import files
 
 PLUGIN = "kubernetes.io/csi"
 POD_PLUGIN = "kubernetes.io~csi"
@@ -52,7 +50,6 @@ class Record:
     context: dict[str, str] = attrs.field(factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Durable: what is mounted without a record would be nobody's."""
         raw = {
             "driverName": self.driver,
             "volumeHandle": self.handle,
@@ -64,13 +61,19 @@ class Record:
             "publishContext": self.context,
         }
         folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-        files.write_atomically(folder / RECORD, orjson.dumps(raw), RECORD_MODE)
+        part = folder / f".{RECORD}.{os.getpid()}"
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, RECORD_MODE), "wb") as out:
+            out.write(orjson.dumps(raw))
+        part.rename(folder / RECORD)
 
     @classmethod
     def read(cls, folder: Path) -> Record | None:
         """Raises OSError for one that cannot be read: what it spoke of must not be forgotten."""
         try:
-            raw = orjson.loads((folder / RECORD).read_bytes())
+            content = (folder / RECORD).read_bytes()
+            if not content.strip(b"\0"):
+                return None
+            raw = orjson.loads(content)
             return cls(
                 raw["driverName"],
                 raw["volumeHandle"],
@@ -137,6 +140,7 @@ class Volume:
         """Once nobody has it and it is unstaged: the record goes last."""
         self.staged.remove()
         remove_empty(self.folder / "users")
+        remove_point(self.folder / "globalmount")
         remove_record(self.folder)
 
 
@@ -223,6 +227,8 @@ class Places:
         folders, links = self.kubelet_dir / "pods" / uid / "volumes" / POD_PLUGIN, self._links(uid)
         for folder in _folders(folders):
             if folder.is_dir() and Record.read(folder) is None:
+                Mark(folder / "published").remove()
+                remove_point(folder / "mount")  # the kernel refuses it where something is mounted
                 remove_record(folder)
         for link in _folders(links):
             folder = self._devices / link.name
@@ -254,7 +260,7 @@ def remove_point(target: Path) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        target.unlink()  # a file or a link that the driver left
+        remove_device(target)
     except OSError as exc:
         if exc.errno == errno.ENOTEMPTY:
             raise OSError(errno.ENOTEMPTY, f"{target} is not empty though nothing is mounted there: it is left alone") from None
@@ -262,7 +268,7 @@ def remove_point(target: Path) -> None:
 
 
 def remove_device(target: Path) -> None:
-    """A block volume's target: a device, a link to one, or the empty file on which one was mounted."""
+    """What is there instead of a folder: a device, a link to one, or the empty file on which one was mounted."""
     try:
         found = target.lstat()
     except FileNotFoundError:

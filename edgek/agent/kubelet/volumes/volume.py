@@ -70,11 +70,13 @@ class Order:
         return (self.pod.get("spec") or {}).get("securityContext") or {}
 
     async def find_if_known(self, kind: Kind, name: str) -> Object | None:
-        """As ``find``; None also where no server can say, as for what has never been there."""
+        """As ``find``; without a server, None for what was never heard of here."""
         try:
             return await self.find(kind, name)
         except Unreachable:
-            return None
+            if self.offline:
+                return None
+            raise
 
 
 @attrs.frozen

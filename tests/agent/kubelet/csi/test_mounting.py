@@ -353,3 +353,15 @@ async def test_a_driver_that_never_answers_holds_up_only_its_own_volume(tmp_path
         await at.volumes.take_down("u2")
         assert "NodeUnstageVolume" in at.calls()
         assert at.left() == []
+
+
+async def test_a_volume_for_one_pod_only_is_refused_to_another(tmp_path: Path) -> None:
+    async with here(tmp_path) as at:
+        await at.drive()
+        await at.describe()
+        await at.furnish(accessModes=["ReadWriteOncePod"])
+        await at.build(a_pod())
+        with pytest.raises(MountFailed, match="ReadWriteOncePod access mode and is already in use by another pod"):
+            await at.build(a_pod("u2"))
+        await at.volumes.take_down("u1")
+        await at.build(a_pod("u2"))
