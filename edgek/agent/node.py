@@ -30,6 +30,7 @@ from edgek.model.when_away import UNREACHABLE
 
 BEAT_S = 10.0
 AGAIN_S = 3.0
+QUICK_S = 120.0  # of silence; later the server is asked as often as it would be told
 LEASE_S = 40  # a node whose lease is older is lost
 STATUS_S = 300.0
 REGISTER_RETRY_S = 1.0
@@ -77,7 +78,7 @@ class NodeKeeper:
         self._beats = beats
         self._contact = contact or Contact()
         self._renewed_at: float | None = None  # when the renewal was sent that the server has just answered
-        self._confirmed = False
+        self._confirmed = self._refused = False
         self._why_not = "the node is starting"  # ready; empty when it is
         self._ready_before: bool | None = None
         self._woken = trio.Event()
@@ -147,17 +148,20 @@ class NodeKeeper:
         self._house_due.set()
 
     async def _renew_again(self, until: float) -> None:
-        """A server that did not answer, or has given us up, hears of us more often: every second counts when it is back."""
-        while not self._confirmed and trio.current_time() + AGAIN_S < until:
+        """A server that has just fallen silent, or has given us up, hears of us more often: every second counts."""
+        while not self._confirmed and not self._refused and trio.current_time() + AGAIN_S < until:
+            if self._renewed_at is None and self._contact.silent_s > QUICK_S:
+                return
             await trio.sleep(AGAIN_S * random.uniform(0.5, 1.0))
             await self._report()
 
     async def _report(self) -> None:
-        self._renewed_at, self._confirmed = None, False
+        self._renewed_at, self._confirmed, self._refused = None, False, False
         for each in (self._renew, self._write_status, self._confirm):
             try:
                 await each()
             except (errors.ApiError, Disconnected) as exc:
+                self._refused = self._refused or isinstance(exc, errors.ApiError)
                 log.debug("node not updated", error=exc)
 
     # Registering.

@@ -216,3 +216,17 @@ async def test_a_runtime_that_hangs_holds_up_neither_the_lease_nor_the_status(tm
         here.runtime.come_back()
         await trio.sleep(15)
         assert here.condition("Ready")["status"] == "True"
+
+
+async def test_a_server_that_refuses_is_not_asked_more_often_than_it_would_be_told(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    async with keeper(tmp_path) as here:
+        refused: list[float] = []
+
+        def no(verb: str, kind: Kind, body: Object) -> None:
+            if kind is kinds.LEASE:
+                refused.append(trio.current_time())
+            raise errors.Unauthorized("you were forgotten")
+
+        here.api.before_write = no
+        await trio.sleep(100)
+        assert 8 <= len(refused) <= 11

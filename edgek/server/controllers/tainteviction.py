@@ -54,6 +54,7 @@ class TaintEvictionController:
         self._pods = cluster.informers.of(kinds.POD, views.pod)
         self._seen: dict[tuple[str, NoExecute], _Seen] = {}  # by node and taint
         self._doomed: set[str] = set()  # uids of pods whose time runs
+        self._unheard: set[str] = set()  # uids of pods that changed their mind while their node was lost: it knows nothing of that
 
     def watches(self) -> Sequence[Watch]:
         self._pods.add_index("node", views.node_index)
@@ -95,12 +96,19 @@ class TaintEvictionController:
             del self._seen[gone]
         for mark in current - self._seen.keys():
             self._seen[mark] = _Seen()
-        return [pod.key for pod in self._pods.by_index("node", name)]
+        pods = self._pods.by_index("node", name)
+        if not new:
+            self._unheard.difference_update(pod.uid for pod in pods)
+        return [pod.key for pod in pods]
 
     def _keys_of_pod(self, key: str, old: PodView | None, new: PodView | None) -> Iterable[str]:
         if new is None:
-            self._doomed.discard(old.uid if old else "")
+            uid = old.uid if old else ""
+            self._doomed.discard(uid)
+            self._unheard.discard(uid)
         elif self._nodes.get(new.node):
+            if old is not None and old.uid == new.uid and old.when_away != new.when_away:
+                self._unheard.add(new.uid)
             yield key
 
     def _left_s(self, pod: PodView) -> float | None:
@@ -112,7 +120,8 @@ class TaintEvictionController:
             if limit is None:
                 continue
             if pod.when_away is not None and pod.when_away.action == "stop" and taint.key == UNREACHABLE:
-                left.append(seen.steady + limit - trio.current_time())
+                if pod.uid not in self._unheard:
+                    left.append(seen.steady + limit - trio.current_time())
             elif limit <= 0:
                 return 0.0
             else:

@@ -167,3 +167,21 @@ async def test_a_pod_to_which_its_node_writes_meanwhile_is_looked_at_once_more(a
         await cluster.settle(5)
         assert refused
         assert names(cluster) == set()
+
+
+async def test_a_node_that_was_never_told_to_stop_a_pod_is_not_expected_to_have_done_so(autojump_clock: Any) -> None:
+    """The pod changed its mind while its node was lost: two would run."""
+    async with scene(TaintEvictionController) as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
+        await said_pod(cluster, "keep")
+        await cluster.settle()
+        await cluster.change(kinds.NODE, "node-1", lost("unreachable"))
+        await cluster.settle(1000)
+        await cluster.change(kinds.POD, "it", {"metadata": {"annotations": {ANNOTATION: "stop=1m"}}})
+        await cluster.settle(1000)
+        assert names(cluster) == {"it"}
+        await cluster.change(kinds.NODE, "node-1", {"spec": {"taints": None}})
+        await cluster.settle(100)
+        await cluster.change(kinds.NODE, "node-1", lost("unreachable"))
+        await cluster.settle(100)
+        assert names(cluster) == set()
