@@ -21,7 +21,7 @@ from edgek.cni import ask, nodes, remembered, setup, uplink
 from edgek.cni.backend import Backend, Here
 from edgek.cni.backends import BACKENDS
 from edgek.cni.network import PodNetwork
-from edgek.cni.reach import Pace, Reach
+from edgek.cni.reach import Pace, Reach, Verdict
 from edgek.cni.remembered import Remembered
 from edgek.cni.uplink import Sight, Uplink, Wish
 from edgek.host import log, netlink, wallclock
@@ -89,6 +89,11 @@ class NodeNetwork:
     @property
     def uplink(self) -> Uplink | None:
         return self._uplink
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether packets get through to the others; None while that is not known."""
+        return self._reach.verdict
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Started after the first look, with what was remembered: the server need not be there. What was set stays when this ends."""

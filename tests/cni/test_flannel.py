@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from edgek.cni.network import LOOPBACK_INDEX, PodNetwork
+from edgek.cni.reach import Verdict
 from edgek.host import netlink
 from edgek.model import kinds
 from tests.cni.cluster import CLUSTER, Cluster, Node, all_pairs_talk, until
@@ -85,6 +86,10 @@ async def test_flanneld_and_we_understand_each_other(cluster: Cluster, tmp_path:
             await all_pairs_talk(everyone)
             assert (await ask(stranger.machine.place, one.pods[0].address)).startswith("pod-one ")
             assert (await ask(one.machine.place, stranger.pods[0].address)).startswith("pod-stranger ")
+
+            await cluster.says("stranger", ready=True)
+            reached = one.backend == "vxlan"  # asked through the tunnel, its kernel answers
+            await until(lambda: all(node.network.verdict == Verdict(reached) for node in (one, two)))
 
             # Our address changes, and a node of ours goes: flanneld follows.
             for line in ("addr add 192.168.77.88/24 dev eth0", "addr del 192.168.77.11/24 dev eth0", "addr replace 192.168.77.88/24 dev eth0"):
