@@ -93,6 +93,16 @@ def _grace(value: str) -> float:
     return seconds
 
 
+def _interval(value: str) -> float:
+    return 0.0 if value == "0" else durations.parse(value)
+
+
+def _count(value: str) -> int:
+    if not value.isdigit() or int(value) < 1:
+        raise ValueError("say a number from 1")
+    return int(value)
+
+
 def _port_range(value: str) -> tuple[int, int]:
     first, _, last = value.partition("-")
     low, high = _port(first), _port(last)
@@ -168,6 +178,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("token", _text, "", "the secret by which agents join (made at the server's first start)"),
     Option("token-file", _absolute, None, "a file that holds it"),
     Option("agent-token", _text, "", "another secret, by which agents may join besides"),
+    Option("backup-dir", _absolute, None, "where backups of the server go (backups below --data-dir)"),
+    Option("backup-interval", _interval, 86400.0, "how often one is made, such as 12h; 0: never (24h)"),
+    Option("backup-keep", _count, 3, "how many of them stay"),
     Option("token-auth-file", _absolute, None, 'static tokens: lines of token,user,uid,"group,group"'),
     Option("anonymous-auth", _switch, False, "let requests without credentials in, as system:anonymous"),
     Option("write-kubeconfig", _absolute, DEFAULT_KUBECONFIG, "where the administrator's kubeconfig goes"),
@@ -181,7 +194,10 @@ OPTIONS: tuple[Option, ...] = (
 REFUSED: Mapping[str, str] = {
     "cluster-init": "several servers are not supported yet; this server keeps its data in SQLite",
     "datastore-endpoint": "data is kept in SQLite below --data-dir; other stores are not supported yet",
-    "server": "a second server cannot join yet; an agent joins with --join (or --server) on its command line",
+    "server": "a second server cannot join yet; an agent names its server with --join, EDGEK_URL, the key join, or --server on its command line",
+    "etcd-snapshot-schedule-cron": "say --backup-interval, such as 12h",
+    "etcd-snapshot-retention": "say --backup-keep",
+    "etcd-snapshot-dir": "say --backup-dir",
     "secrets-encryption": "encryption at rest is not supported yet; put --data-dir on an encrypted disk",
     "disable": "edgek deploys no packaged components, so there is none to disable",
     "kubelet-arg": "the kubelet is part of edgek and takes edgek's own flags",
@@ -225,6 +241,9 @@ class Config:
     disable_agent: bool
     disable_scheduler: bool
     disable_controller_manager: bool
+    backup_dir: Path
+    backup_interval: float
+    backup_keep: int
     node_monitor_grace_period: float
     default_not_ready_toleration_seconds: int
     default_unreachable_toleration_seconds: int
@@ -306,6 +325,7 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str], file: Pat
     values = {option.field: _value(option, arguments, from_file, environment) for option in OPTIONS}
     data_dir: Path = values["data_dir"]
     first = data_dir == DEFAULT_DATA_DIR
+    values["backup_dir"] = values["backup_dir"] or data_dir / "backups"
     values["kubelet_dir"] = values["kubelet_dir"] or (Path("/var/lib/kubelet") if first else data_dir / "agent" / "kubelet")
     values["pod_logs_dir"] = values["pod_logs_dir"] or (Path("/var/log/pods") if first else data_dir / "agent" / "pod-logs")
     # Another node's cgroups are named after its data directory, whole: /srv/two -> /srv-two.

@@ -34,6 +34,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("token", "edgek.cli.token", "the tokens by which nodes join: print, create, list, delete, rotate"),
     Command("node", "edgek.cli.node", "forget a node, so that another machine may have its name"),
     Command("db", "edgek.cli.db", "inspect, compact and copy the database"),
+    Command("backup", "edgek.cli.backup", "write a whole server to one file, while it runs"),
+    Command("restore", "edgek.cli.restore", "make this machine the server that a backup was made of"),
     Command("csi", "edgek.cli.csi", "serve a storage driver of ours alone, for other clusters and for tests"),
     Command("completion", "edgek.cli.completion", "print a completion script for bash, zsh or fish"),
     Command("version", "edgek.cli.version", "print the version"),
@@ -47,7 +49,7 @@ INTERNAL = {
 
 # What k3s has as a command and edgek has not (yet): refused by name.
 REFUSED = {
-    "etcd-snapshot": "edgek keeps its data in SQLite: `edgek db backup FILE` copies a running server's database",
+    "etcd-snapshot": "edgek keeps its data in SQLite: `edgek backup` writes the whole server to one file, and `edgek restore` takes it back",
     "secrets-encrypt": "encryption at rest is not supported yet",
     "certificate": "certificates renew while edgek runs; managing them by hand is not supported yet",
     "crictl": "point a crictl of your own at the socket <run-dir>/containerd.sock",

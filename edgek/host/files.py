@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SECRET_MODE = 0o600
+_HERE, _RENAME_EXCHANGE = -100, 2  # AT_FDCWD; see renameat2(2)
 
 
 def write_atomically(path: Path, content: bytes | str, mode: int = 0o644) -> None:
@@ -26,11 +28,15 @@ def write_atomically(path: Path, content: bytes | str, mode: int = 0o644) -> Non
     finally:
         os.close(descriptor)
     part.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def in_memory(folder: Path) -> bool:
@@ -44,6 +50,18 @@ def in_memory(folder: Path) -> bool:
     except OSError:
         return False
     return any(line.split(" ")[2] == place and line.partition(" - ")[2].startswith("tmpfs ") for line in mounts)
+
+
+def put_in_place(fresh: Path, path: Path) -> bool:
+    """Let ``fresh`` take the place of ``path`` in one step; whether there was something, which has the name ``fresh`` from then on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    exchanged = path.exists()
+    if exchanged and libc.renameat2(_HERE, os.fsencode(fresh), _HERE, os.fsencode(path), _RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+    if not exchanged:
+        fresh.rename(path)
+    _sync(path.parent)
+    return exchanged
 
 
 def make_private(path: Path) -> None:

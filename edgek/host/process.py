@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,19 @@ import attrs
 import trio
 
 KILLED_S = 1.0  # for a killed process to end
+
+
+PACKAGES = Path(__file__).parents[2]  # where edgek is imported from
+
+
+def ourselves(*arguments: str | Path) -> list[str]:
+    """The command line of another edgek like this one: from the packed file, or by this Python."""
+    return [sys.executable, *([] if getattr(sys, "frozen", False) else ["-m", "edgek"]), *map(str, arguments)]
+
+
+def our_environment() -> dict[str, str]:
+    """In which ``ourselves`` finds edgek, wherever it is started."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(PACKAGES), os.environ.get("PYTHONPATH", ""))))}
 
 
 @attrs.frozen

@@ -64,6 +64,7 @@ class Server:
         yield Service("certificates", self.run_certificates)
         yield Service("default objects", self.run_default_objects)
         yield Service("whereabouts", functools.partial(self.where.run, self._follow))
+        yield Service("backups", self.run_backups)
         if not config.disable_controller_manager:
             yield Service("controllers", self.run_controllers)
         if not config.disable_scheduler:
@@ -86,9 +87,18 @@ class Server:
         with _kept_in(self.config.data_dir):
             files.make_private(self.config.server_dir)
             files.make_private(self.config.database.parent)
-        async with SqliteBackend.open(self.config.database) as self.backend:
-            task_status.started()
-            await trio.sleep_forever()
+        with _naming_last_backup(self.config):
+            async with SqliteBackend.open(self.config.database) as self.backend:
+                task_status.started()
+                await trio.sleep_forever()
+
+    async def run_backups(self, *, task_status: trio.TaskStatus[None]) -> None:
+        from edgek.server import backup_schedule
+        from edgek.server.backup_schedule import Schedule
+
+        config = self.config
+        schedule = Schedule(config.backup_dir, config.backup_interval, config.backup_keep)
+        await backup_schedule.run(config.data_dir, schedule, task_status=task_status)
 
     async def run_api(self, *, task_status: trio.TaskStatus[None]) -> None:
         from edgek.server.api import assembly, bootstrap
@@ -285,6 +295,20 @@ def _kept_in(data_dir: Path) -> Iterator[None]:
         raise UsageError(f"--data-dir {data_dir}: {exc.filename or 'a file'} cannot be used: {exc.strerror}; mend that, or choose another") from exc
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
+
+
+@contextmanager
+def _naming_last_backup(config: Config) -> Iterator[None]:
+    """Where only a backup helps, say which."""
+    from edgek.server import backup_schedule
+    from edgek.server.store.rows import Unreadable
+
+    try:
+        yield
+    except Unreadable:
+        last = backup_schedule.newest(config.backup_dir)
+        log.error("the last good backup", file=last or "none", next=f"edgek restore {last}" if last else f"look for a copy of {config.server_dir}")
+        raise
 
 
 def _listener(address: str, port: int) -> socket.socket:

@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 
 from edgek.model import errors
-from edgek.server.store.rows import DELETE, INSERT, SELECT, UPDATE, UPSERT, Damaged, Reader, Row, state, whole
+from edgek.server.store.rows import DELETE, INSERT, SELECT, UPDATE, UPSERT, Damaged, Reader, Row, Unreadable, state, whole
 from edgek.server.store.schema import VERSION
 
 # Revisions. They are promised in blocks of this size, so that handing one out rarely writes: a lease every ten seconds takes eleven days for one.
@@ -230,7 +230,7 @@ def _open_error(path: Path, error: sqlite3.Error) -> Exception:
     if name.startswith("SQLITE_CORRUPT"):
         return Damaged(str(error))
     if name == "SQLITE_NOTADB":
-        return errors.UsageError(f"{path} is no readable database: put a backup in its place, or move it away to begin with an empty cluster")
+        return Unreadable(f"{path} is no readable database: put a backup in its place, or move it away to begin with an empty cluster")
     return errors.UsageError(f"cannot open {path}: {error}; look at the folder's owner and at the disk")
 
 

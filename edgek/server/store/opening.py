@@ -13,7 +13,7 @@ from edgek.host.worker import Worker
 from edgek.model import errors
 from edgek.server.store import salvage, schema
 from edgek.server.store.disk import Disk, Loaded, OutdatedSchema, lock
-from edgek.server.store.rows import Damaged
+from edgek.server.store.rows import Damaged, Unreadable
 
 # Seconds. A migration or a salvage reads and writes the whole file, on an SD card.
 MEND_TIMEOUT_S = 600.0
@@ -49,11 +49,11 @@ async def _mend_and_load(path: Path, max_bytes: int, worker: Worker) -> tuple[Di
             await _in_a_child("migrate", path)
         except Damaged as damage:
             if attempt == ATTEMPTS - 1:
-                raise errors.UsageError(f"{path} is damaged beyond what edgek can mend: {damage}; put a backup in its place") from damage
+                raise Unreadable(f"{path} is damaged beyond what edgek can mend: {damage}; put a backup in its place") from damage
             log.error("store damaged", file=path, error=damage)
             _tell(path, salvage.Salvage.from_json(await _in_a_child("salvage", path)))
             salvage.finish_swap(path)
-    raise errors.UsageError(f"{path} could not be brought to schema version {schema.VERSION}: put a backup in its place")
+    raise Unreadable(f"{path} could not be brought to schema version {schema.VERSION}: put a backup in its place")
 
 
 def _for_us_alone(path: Path) -> None:
@@ -78,11 +78,9 @@ def _load(path: Path, max_bytes: int) -> tuple[Disk, Loaded]:
 
 async def _in_a_child(action: str, path: Path) -> bytes:
     """What it printed."""
-    package_root = Path(__file__).parents[3]
-    search = os.pathsep.join(filter(None, (str(package_root), os.environ.get("PYTHONPATH", ""))))
-    done = await process.run(schema.command(action, path), timeout_s=MEND_TIMEOUT_S, env={**os.environ, "PYTHONPATH": search})
+    done = await process.run(schema.command(action, path), timeout_s=MEND_TIMEOUT_S, env=process.our_environment())
     if done.returncode:
-        raise errors.UsageError(f"cannot {action} {path}: {done.stderr.decode(errors='replace').strip()}")
+        raise Unreadable(f"cannot {action} {path}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import orjson
 
+from edgek.model import errors
 from edgek.server.store.backend import Key, Record
 from edgek.server.store.record import NOTHING
 
@@ -32,6 +33,10 @@ class Row(Record):
 
 class Damaged(Exception):
     """The file cannot be read whole: ``salvage.py`` knows what to do."""
+
+
+class Unreadable(errors.UsageError):
+    """Only a backup helps."""
 
 
 def checksum(columns: Sequence[object], body: object) -> int:

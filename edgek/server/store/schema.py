@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgek.host import process
 from edgek.model import errors
 from edgek.server.store.readable import FIRST_REVISION
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-# The word after the program's name by which a frozen edgek runs this module: there is no ``-m`` in it.
-FROZEN_COMMAND = "internal-store"
+# The word after the program's name by which edgek runs this module.
+COMMAND = "internal-store"
 
 
 def first(db: Database) -> None:
@@ -61,8 +62,7 @@ def migrate(path: Path) -> None:
 
 def command(*arguments: str | Path) -> list[str]:
     """How to run this module in a child process."""
-    face = [FROZEN_COMMAND] if getattr(sys, "frozen", False) else ["-m", "edgek.server.store.schema"]
-    return [sys.executable, *face, *map(str, arguments)]
+    return process.ourselves(COMMAND, *arguments)
 
 
 def main(arguments: Sequence[str]) -> int:

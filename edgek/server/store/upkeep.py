@@ -83,6 +83,22 @@ def restore(path: Path, source: Path) -> None:
         salvage.swap_in(path, part)
 
 
+def leap(path: Path) -> None:
+    """Count on far beyond every revision that whoever continued this copy before can have promised."""
+    with _opened(path) as db:
+        db.execute("UPDATE counter SET reserved = reserved + ?", [salvage.LEAP])
+
+
+@contextmanager
+def unused(path: Path) -> Iterator[None]:
+    """Where this database is or will be, no server runs meanwhile. Raises UsageError when one does."""
+    if path.parent.exists():
+        with _locked(path):
+            yield
+    else:
+        yield
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Database]:
     if not path.exists():
