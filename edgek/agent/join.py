@@ -94,7 +94,7 @@ class Membership:
 
     def learn(self, cluster: Cluster) -> None:
         """The servers have moved, perhaps: written only when they did."""
-        if cluster.servers == self.cluster.servers:
+        if cluster.servers in ((), self.cluster.servers):
             return
         self.cluster = attrs.evolve(self.cluster, servers=cluster.servers)
         files.write_atomically(self.folder.cluster, self.cluster.encode(), files.SECRET_MODE)

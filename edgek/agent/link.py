@@ -17,6 +17,7 @@ import trio
 from edgek.agent.join import Membership
 from edgek.client import link_calls
 from edgek.client.client import decoded
+from edgek.client.https import Server
 from edgek.client.joining import FORGOTTEN, LINK_PATH, LINK_PROTOCOL, TELL_SERVERS
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import BrokenOff, Head
@@ -101,13 +102,20 @@ class Uplink:
         return link.why
 
     async def _dial(self) -> tuple[Channel, tuple[str, ...]]:
+        """At the server that answered last, or else at the next of its addresses that answers."""
         choice = self._membership.choice
-        server = choice.current
-        try:
-            channel = await server.dial()
-        except Disconnected:
-            choice.failed(server)
-            raise
+        for left in range(len(choice) - 1, -1, -1):
+            server = choice.current
+            try:
+                return await self._dial_at(server)
+            except Disconnected:
+                choice.failed(server)
+                if not left:
+                    raise
+        raise Disconnected("there is no server to dial")
+
+    async def _dial_at(self, server: Server) -> tuple[Channel, tuple[str, ...]]:
+        channel = await server.dial()
         try:
             with trio.fail_after(ANSWER_S):
                 asked = f"GET {LINK_PATH} HTTP/1.1\r\nhost: {server}\r\nconnection: upgrade\r\nupgrade: {LINK_PROTOCOL}\r\n\r\n"

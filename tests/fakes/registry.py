@@ -25,10 +25,10 @@ BIG_BYTES = 50_000  # a blob of that size is a layer
 
 @attrs.frozen
 class Break:
-    """After so many bytes of a layer the connection is reset, or nothing comes any more until the client hangs up."""
+    """After so many bytes of a layer the connection is reset, or nothing comes any more until the client hangs up; or it comes bit by bit."""
 
     after: int
-    how: Literal["reset", "silence"] = "reset"
+    how: Literal["reset", "silence", "slow"] = "reset"
 
 
 @attrs.define
@@ -101,6 +101,11 @@ def open_registry(password: str = "") -> Iterator[Registry]:
                 self.wfile.write(body)
 
         def _break(self, body: bytes, broken: Break) -> None:
+            if broken.how == "slow":
+                for start in range(0, len(body), broken.after):
+                    self.wfile.write(body[start : start + broken.after])
+                    select.select([], [], [], 0.25)
+                return
             self.wfile.write(body[: broken.after])
             self.wfile.flush()
             if broken.how == "silence":

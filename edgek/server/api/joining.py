@@ -31,7 +31,7 @@ Page = Callable[[Request, Peer], Awaitable[Answer]]
 
 
 class Entrance:
-    """``names`` are the server's own, which no node may bear. ``keys``, ``cluster`` and ``names`` are asked for each time: they change while we run."""
+    """``names`` are the server's own, which no node may bear. ``keys``, ``cluster``, ``names`` are asked for each time: they change while we run."""
 
     def __init__(
         self,

@@ -134,6 +134,13 @@ class TestARealContainerd:
         await Pulls(channel, Patience(stalled_s=1, look_s=0.2)).pull(image(registry), None)
         assert_no_byte_came_twice(registry)
 
+    async def test_as_long_as_something_comes_it_goes_on(self, channel: Channel, registry: Registry) -> None:
+        registry.breaks += [Break(LAYER_BYTES // 8, "slow")]
+        began = trio.current_time()
+        await Pulls(channel, Patience(stalled_s=1, look_s=0.2)).pull(image(registry), None)
+        assert trio.current_time() - began > 1, "longer than it may be silent"
+        assert len(registry.sent) == 1
+
     async def test_silence_from_the_start_is_a_failure_that_says_so(self, channel: Channel, registry: Registry) -> None:
         registry.breaks += [Break(0, "silence"), Break(0, "silence")]
         with pytest.raises(RpcError, match="nothing came for 1 s"):
