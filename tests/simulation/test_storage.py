@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+import trio
+import trio.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from edgek.model import kinds, objects
 from edgek.model.objects import Object
+from tests.simulation import storage_trouble
 from tests.simulation.cluster import SimulatedCluster, open_cluster
+from tests.simulation.trouble import Step
 from tests.simulation.workloads import claim, pod, with_claim
+
+SEARCHED = int(os.environ.get("TROUBLE", "0"))
+EXAMPLES = SEARCHED or 6
 
 LOCAL_CLASS = {"metadata": {"name": "disks"}, "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"}
 
@@ -128,3 +140,29 @@ async def test_a_pod_whose_node_dies_before_its_volume_is_made_finds_another(tmp
         await cluster.settle()
         (user,) = cluster.ready_pods()
         assert user["spec"]["nodeName"] != chosen
+
+
+# What is done to storage comes three times as often as what is done to the cluster.
+names = st.sampled_from([*sorted(storage_trouble.OPERATIONS), *2 * storage_trouble.TO_STORAGE])
+steps = st.builds(Step, names, st.integers(0, 1000), st.sampled_from([0.0, 0.01, 0.1, 0.5, 3.0, 20.0, 400.0]))
+
+
+async def live_through(folder: Path, plan: list[Step]) -> list[str]:
+    async with open_cluster(folder, nodes=2) as cluster:
+        return await storage_trouble.carry_out(cluster, plan)
+
+
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=not SEARCHED,
+    database=None,
+    deadline=None,
+    print_blob=False,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(plan=st.lists(steps, min_size=25, max_size=50))
+def test_no_volume_is_lost_or_left_behind_whatever_happens(tmp_path: Path, plan: list[Step]) -> None:
+    folder = tmp_path / "cluster"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    assert trio.run(live_through, folder, plan, clock=trio.testing.MockClock(autojump_threshold=0)) == []

@@ -349,7 +349,8 @@ def _faults_of_statuses(cluster: SimulatedCluster) -> Iterator[str]:
 
 def _faults_of_shop(cluster: SimulatedCluster) -> Iterator[str]:
     volumes = [objects.name(each) for each in cluster.all(kinds.PERSISTENT_VOLUME)]
-    folders = [each.name for each in (cluster.folder / "storage").glob("*")]
+    let_go = {each["involvedObject"]["name"] for each in cluster.all(kinds.EVENT) if each["reason"] == "VolumeAbandoned"}
+    folders = [name for node in cluster.nodes.values() for name in node.volumes if name not in let_go]
     if cluster.find(kinds.NAMESPACE, SHOP) is None:
         left = [f"{kind.resource} {objects.name(obj)}" for kind in kinds.KINDS if kind.namespaced for obj in cluster.all(kind, SHOP)]
         if left or volumes or folders:

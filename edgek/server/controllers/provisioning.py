@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+import trio
+
 from edgek.client.reconcile import Cluster, Watch
 from edgek.model import errors, kinds, objects
 from edgek.model.local_storage import (
@@ -34,6 +36,7 @@ from edgek.server.controllers.volumeprotection import VOLUME_FINALIZER
 
 CLAIM = "claim|"
 VOLUME = "volume|"
+GONE_S = 60.0  # so long a node that is not there may be one that lives, and registers again: its volumes are not given up
 AGAIN_S = 600.0  # trouble that lasts is told again, for Events grow old
 AWAY = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/out-of-service"})
 
@@ -48,6 +51,7 @@ class ProvisioningController:
         self._volumes = cluster.informers.of(kinds.PERSISTENT_VOLUME, views.whole)
         self._classes = cluster.informers.of(kinds.STORAGE_CLASS, views.whole)
         self._nodes = cluster.informers.of(kinds.NODE, placement.place)
+        self._gone: dict[str, float] = {}  # by volume: since when its node is not there
         self._begun: set[str] = set()  # names of volumes whose being made has been seen: their claims are told the end of it
 
     def watches(self) -> Sequence[Watch]:
@@ -63,10 +67,11 @@ class ProvisioningController:
             volume = self._volumes.get(key.removeprefix(VOLUME))
             if volume is None or objects.annotations(volume).get(PROVISIONED_BY) not in (*OWN, FORMER):
                 self._begun.discard(key.removeprefix(VOLUME))
+                self._gone.pop(key.removeprefix(VOLUME), None)
                 return None
             self._follow(volume)
-            await self._reclaim(volume)
-            return await self._see_to(volume)
+            pauses = (await self._reclaim(volume), await self._see_to(volume))
+            return min((each for each in pauses if each is not None), default=None)
         claim = self._claims.get(key.removeprefix(CLAIM))
         if claim is not None and not claim["spec"].get("volumeName") and not objects.is_deleting(claim):
             await self._provision(claim)
@@ -191,17 +196,30 @@ class ProvisioningController:
 
     # --- deleting -----------------------------------------------------------------------------------------------------------------------
 
-    async def _reclaim(self, volume: Object) -> None:
-        phase = (volume.get("status") or {}).get("phase")
+    async def _reclaim(self, volume: Object) -> float | None:
+        """Seconds after which to look again."""
+        phase, wait_s = (volume.get("status") or {}).get("phase"), self._wait_s(volume)
         if objects.is_deleting(volume):
             held = {FINALIZER, FORMER_FINALIZER}.intersection(objects.finalizers(volume))
-            if held and not self._can_be_kept(volume) and VOLUME_FINALIZER not in objects.finalizers(volume):
+            if held and wait_s == 0 and VOLUME_FINALIZER not in objects.finalizers(volume):
                 await self._let_go(volume)
-        elif is_being_made(volume):
-            if not self._can_be_kept(volume) or not await self._is_wanted(volume):
+            return wait_s or None
+        if is_being_made(volume):
+            if wait_s == 0 or not await self._is_wanted(volume):
                 await self._cluster.delete(self._volumes, objects.name(volume), objects.uid(volume))
-        elif phase == "Released" and volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
+                return None
+            return wait_s
+        if phase == "Released" and volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
             await self._cluster.delete(self._volumes, objects.name(volume), objects.uid(volume))
+        return None
+
+    def _wait_s(self, volume: Object) -> float | None:
+        """None while there is a node for it. Else seconds until it is given up; 0: it is."""
+        if self._can_be_kept(volume):
+            self._gone.pop(objects.name(volume), None)
+            return None
+        since = self._gone.setdefault(objects.name(volume), trio.current_time())
+        return max(0.0, since + GONE_S - trio.current_time())
 
     def _can_be_kept(self, volume: Object) -> bool:
         """Whether there is a node, here or away, that can do what is to be done for it."""

@@ -21,10 +21,11 @@ from edgek.server.scheduler.pending import GATES, Pending
 from edgek.server.scheduler.preempt import Preemption, preempt
 from edgek.server.scheduler.rules import Wake
 from edgek.server.scheduler.snapshot import Snapshot
-from edgek.server.scheduler.views import SELECTED_NODE, Node, Pod
+from edgek.server.scheduler.views import SELECTED_NODE, Node, Pod, Volume
 
 BINDINGS = 16  # at once: enough to keep an API busy whose writes share their fsync
 RETRY_S = 1.0  # after a write failed for reasons of the API; what the pod lacks is not retried by time
+VOLUMES_LATE = 'running PreBind plugin "VolumeBinding": binding volumes: context deadline exceeded'
 VOLUMES_S = 600.0  # so long room is kept for a pod whose volumes are being made, as upstream does
 GATED = "Scheduling is blocked due to non-empty scheduling gates"
 
@@ -57,8 +58,10 @@ class Scheduler:
         """Schedule for ever. The informers are run by whoever made them."""
         self._nodes.add_handler(self._node_changed)
         self._pods.add_handler(self._pod_changed)
-        for storage in (self._claims, self._volumes, self._classes, self._limits):
+        for storage in (self._classes, self._limits):
             storage.add_handler(lambda key, old, new: self._happened("volume"))
+        self._claims.add_handler(lambda key, old, new: self._claims_moved({key}))
+        self._volumes.add_handler(self._volume_moved)
         self._namespaces.add_handler(lambda key, old, new: self._happened("namespace"))
         for informer in (self._namespaces, self._nodes, self._pods, self._claims, self._volumes, self._classes, self._limits):
             await informer.synced.wait()
@@ -177,6 +180,7 @@ class Scheduler:
                 await self._write_node(pod, name, node)
             await trio.sleep(VOLUMES_S)
             log.warning("a pod's volumes are not there yet, its room is free for others", pod=pod.key, node=node)
+            self._explainer.say(pod, "SchedulerError", VOLUMES_LATE)
             del self._held[pod.uid]
             self._snapshot.remove(pod.uid)
             self._happened("pod gone")
@@ -252,6 +256,18 @@ class Scheduler:
         scope = self._held.pop(pod.uid, None)
         if scope:
             scope.cancel()
+
+    def _volume_moved(self, key: str, old: Volume | None, new: Volume | None) -> None:
+        """One that is held for a claim matters to that claim's pods; one that is free may be for anybody."""
+        claims = {each.claim for each in (old, new) if each is not None}
+        if "" in claims:
+            self._happened("volume")
+        else:
+            self._claims_moved(claims)
+
+    def _claims_moved(self, keys: set[str]) -> None:
+        if self._pending.wake("volume", lambda pod: any(f"{pod.namespace}/{name}" in keys for name in pod.claims)):
+            self._work.set()
 
     def _node_changed(self, key: str, old: Node | None, new: Node | None) -> None:
         if new is None:

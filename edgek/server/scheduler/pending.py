@@ -6,7 +6,7 @@ Pure bookkeeping: nothing here waits or talks to the API.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import attrs
 
@@ -59,9 +59,9 @@ class Pending:
             self._pods[pod.uid] = pod
             self._parked[pod.uid] = frozenset().union(*(WAKES[rule] for rule in rules)) if rules else ALL_WAKES
 
-    def wake(self, happened: Wake) -> bool:
-        """Pods that wait for this are to be tried; were there any?"""
-        woken = [uid for uid, wakes in self._parked.items() if happened in wakes]
+    def wake(self, happened: Wake, concerned: Callable[[Pod], bool] = lambda pod: True) -> bool:
+        """Pods that wait for this, and are concerned, are to be tried; were there any?"""
+        woken = [uid for uid, wakes in self._parked.items() if happened in wakes and concerned(self._pods[uid])]
         for uid in woken:
             del self._parked[uid]
             self._queue(self._pods[uid])

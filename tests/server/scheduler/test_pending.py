@@ -47,3 +47,12 @@ def test_a_dropped_pod_is_neither_tried_nor_woken():
     pending.drop("q")
     pending.wake("node")
     assert names(pending) == []
+
+
+def test_only_those_who_are_concerned_are_woken():
+    pending = Pending()
+    for name in ("p", "q"):
+        pending.park(pod(name), ["VolumeBinding"])
+    assert pending.wake("volume", lambda each: each.name == "q")
+    assert names(pending) == ["q"]
+    assert not pending.wake("volume", lambda each: each.name == "q")
