@@ -38,7 +38,6 @@ from edgek.model.objects import Object
 
 AGAIN_S = 60.0  # how often a driver is asked that wants to be asked again and again, or that could not expand a volume
 USAGE_MOST_S = 2.0  # who asks what volumes use does not wait for a dead server
-LOOK_THREADS = 16  # for what may hang on a volume's file system
 
 
 class Mounting:
@@ -64,7 +63,6 @@ class Mounting:
         self._recorder = recorder
         self._mounter = mounter
         self._files = files
-        self._hanging = files if isinstance(files, InLine) else Worker(LOOK_THREADS)
         self._wake = wake
         self._requests = Requests(self.places, mounter)
         self._locks: dict[tuple[str, str], tuple[trio.Lock, list[None]]] = {}
@@ -160,7 +158,7 @@ class Mounting:
         if order.fs_group is None or not source.group_is_ours_to_give(wanted, policy) or await driver.can(messages.NODE_CAN_MOUNT_GROUP):
             return
         try:
-            await self._hanging.run(ownership.give, share.target, order.fs_group, order.group_change_policy, abandon=True)
+            await order.lane.run(ownership.give, share.target, order.fs_group, order.group_change_policy)
         except OSError as exc:
             raise VolumeFailed(f"applyFSGroup failed for vol {wanted.handle}: {exc}", wanted.name) from None
 

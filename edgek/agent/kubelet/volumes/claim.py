@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from edgek.agent.kubelet.volumes import host_path, nfs, ownership
+from edgek.agent.kubelet.volumes.lanes import ANSWER_MOST_S
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
 from edgek.model import kinds, objects
 from edgek.model.local_storage import NODE_LABEL
@@ -47,9 +48,9 @@ async def bring(order: Order, claim: Object, *, read_only: bool) -> Ready:
         return await order.storage.mounting.mount(order, source.of_volume(volume, read_only=read_only), claim)
     if spec.get("nfs"):
         return await nfs.of_volume(order, volume, read_only=read_only)
-    path = await order.files.run(place_of, volume, abandon=True)
+    path = await order.lane.run(place_of, volume, within_s=ANSWER_MOST_S)
     if spec.get("local") and order.fs_group is not None and not read_only and not path.is_block_device():
-        await order.files.run(ownership.give, path, order.fs_group, order.group_change_policy, abandon=True)
+        await order.lane.run(ownership.give, path, order.fs_group, order.group_change_policy)
     return Ready(path, owned=False)
 
 

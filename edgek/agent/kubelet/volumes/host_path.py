@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+from edgek.agent.kubelet.volumes.lanes import ANSWER_MOST_S
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
 
 CHECKS: dict[str, tuple[Callable[[int], bool], str]] = {
@@ -25,7 +26,7 @@ class HostPath:
 
     async def build(self, order: Order) -> Ready:
         source = order.volume["hostPath"]
-        await order.files.run(check, Path(source["path"]), source.get("type") or "", abandon=True)
+        await order.lane.run(check, Path(source["path"]), source.get("type") or "", within_s=ANSWER_MOST_S)
         return Ready(Path(source["path"]), owned=False)
 
 

@@ -21,7 +21,7 @@ class Nfs:
 
     async def build(self, order: Order) -> Ready:
         source = order.volume["nfs"]
-        return await order.files.run(_mounted, order, source, order.path, bool(source.get("readOnly")), (), abandon=True)
+        return await order.lane.run(_mounted, order, source, order.path, bool(source.get("readOnly")), ())
 
 
 async def of_volume(order: Order, volume: Object, *, read_only: bool) -> Ready:
@@ -30,7 +30,7 @@ async def of_volume(order: Order, volume: Object, *, read_only: bool) -> Ready:
     read_only = read_only or bool(spec["nfs"].get("readOnly"))
     point = order.path.parent.parent / FOLDER / name
     try:
-        return await order.files.run(_mounted, order, spec["nfs"], point, read_only, spec.get("mountOptions") or (), abandon=True)
+        return await order.lane.run(_mounted, order, spec["nfs"], point, read_only, spec.get("mountOptions") or ())
     except VolumeFailed as exc:
         raise VolumeFailed(str(exc), name) from None
 

@@ -16,6 +16,7 @@ from edgek.agent.kubelet.environment import ConfigError, Surroundings, expand_al
 from edgek.agent.kubelet.references import References, Unreachable
 from edgek.agent.kubelet.settings import KubeletSettings
 from edgek.agent.kubelet.volumes import nfs, sub_path
+from edgek.agent.kubelet.volumes.lanes import ANSWER_MOST_S, Lanes
 from edgek.agent.kubelet.volumes.projected import Projected
 from edgek.agent.kubelet.volumes.table import VOLUMES
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
@@ -29,7 +30,7 @@ from edgek.model import objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 
-FILE_THREADS = 16  # those included that hang on a dead server; the next then wait, and only volumes do
+FILE_THREADS = 4  # for folders of our own
 LEFTOVER_FIRST_S = 1.0
 LEFTOVER_MOST_S = 60.0
 DRIVERS_FOLDER = "kubernetes.io~csi"
@@ -51,8 +52,6 @@ class MountFailed(Exception):
 
 
 class PodVolumes:
-    """``files`` runs what may block for long, or for ever where a server is dead: such threads are left behind."""
-
     def __init__(
         self,
         settings: KubeletSettings,
@@ -68,6 +67,7 @@ class PodVolumes:
         self._mounter = mounter
         self._storage = storage
         self._files = files or Worker(FILE_THREADS)
+        self._lanes = Lanes(files)
         self._types = {each.field: each() for each in VOLUMES}
         self._ready: dict[str, dict[str, Ready]] = {}  # by pod uid, by volume name
 
@@ -98,7 +98,7 @@ class PodVolumes:
             find,
             self._client,
             self._mounter,
-            self._files,
+            self._lanes.of(objects.uid(pod), name),
             self._storage,
             self._references.offline,
         )
@@ -140,7 +140,8 @@ class PodVolumes:
             return path
         target = self._folder(pod) / "volume-subpaths" / mount["name"] / container["name"] / str(index)
         try:
-            return await self._files.run(sub_path.bind, path, part, target, self._mounter, abandon=True)
+            lane = self._lanes.of(objects.uid(pod), f"{mount['name']} in {container['name']}")
+            return await lane.run(sub_path.bind, path, part, target, self._mounter, within_s=ANSWER_MOST_S)
         except (VolumeFailed, OSError) as exc:
             raise ConfigError(f"failed to prepare subPath for volumeMount {mount['name']!r} of container {container['name']!r}: {exc}") from None
 

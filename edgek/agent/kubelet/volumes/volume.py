@@ -11,12 +11,12 @@ from edgek.agent.kubelet.environment import Surroundings
 from edgek.agent.kubelet.references import Unreachable
 from edgek.client.client import Client
 from edgek.host.mount import Mounter
-from edgek.host.worker import InLine, Worker
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 
 if TYPE_CHECKING:
     from edgek.agent.kubelet.csi.storage import Storage
+    from edgek.agent.kubelet.volumes.lanes import Lane
 
 
 class Find(Protocol):
@@ -39,7 +39,7 @@ class VolumeFailed(Exception):
 
 @attrs.frozen
 class Order:
-    """One volume that is wanted. ``find`` looks up an object and lets the pod hear of its changes; ``files`` runs what may block or hang."""
+    """One volume that is wanted. ``find`` looks up an object and lets the pod hear of its changes; ``lane`` runs what may block or hang."""
 
     pod: Object
     volume: Object
@@ -48,7 +48,7 @@ class Order:
     find: Find
     client: Client
     mounter: Mounter
-    files: Worker | InLine
+    lane: Lane
     storage: Storage
     offline: bool = False  # no server can be reached, and that is known
 
