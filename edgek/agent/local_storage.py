@@ -61,9 +61,9 @@ class Order:
 def order(volume: Object) -> Order | None:
     """None while nothing is to be done, or somebody else holds the volume first."""
     spec, marks = volume.get("spec") or {}, objects.annotations(volume)
-    if objects.is_deleting(volume):
+    if objects.is_deleting(volume) and (IN_USE_FINALIZER not in objects.finalizers(volume) or MAKE in marks):
         return _ending(volume)
-    if MAKE not in marks and GROW not in marks:
+    if MAKE not in marks and GROW not in marks:  # one that is bound may grow, though somebody deleted its object
         return None
     csi = spec.get("csi") or {}
     work: Work = "make" if MAKE in marks else "grow"

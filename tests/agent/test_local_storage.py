@@ -47,8 +47,8 @@ def test_a_volume_that_was_never_made_has_nothing_to_retain():
 
 @pytest.mark.parametrize(
     "kept",
-    [volume(FINALIZER, deleting=False), volume(IN_USE_FINALIZER, FINALIZER), volume("other"), volume(IN_USE_FINALIZER, FINALIZER, **{GROW: "2Gi"})],
-    ids=["a volume that is wanted", "one that a claim still uses", "one that is not ours any more", "one that was to grow"],
+    [volume(FINALIZER, deleting=False), volume(IN_USE_FINALIZER, FINALIZER), volume("other"), volume(IN_USE_FINALIZER, FINALIZER, **{MAKE: MAKING})],
+    ids=["a volume that is wanted", "one that a claim still uses", "one that is not ours any more", "one that need not be made"],
 )
 def test_it_stays(kept):
     assert order(kept) is None
@@ -61,6 +61,12 @@ def test_a_volume_is_made_before_it_grows():
     found = order(volume(FINALIZER, deleting=False, **{GROW: "2Gi"}))
     assert found is not None
     assert (found.work, found.size) == ("grow", "2Gi")
+
+
+def test_a_volume_whose_object_is_deleted_grows_as_long_as_a_claim_has_it():
+    found = order(volume(IN_USE_FINALIZER, FINALIZER, **{GROW: "2Gi"}))
+    assert found is not None
+    assert found.work == "grow"
 
 
 def test_other_words_for_the_same_trouble_are_no_new_work():
