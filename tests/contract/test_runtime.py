@@ -412,6 +412,12 @@ async def test_an_image_that_is_not_there_is_none_and_cannot_be_pulled(rig: Rig)
     assert caught.value.reason == "ErrImagePull"
 
 
+async def test_dropping_partial_pulls_touches_no_image(rig: Rig) -> None:
+    await rig.runtime.drop_partial_pulls()
+    await rig.runtime.drop_partial_pulls()
+    assert await rig.runtime.image(rig.image) is not None
+
+
 async def test_removing_an_image_twice_is_success(rig: Rig) -> None:
     image = await rig.runtime.image(rig.image)
     assert image is not None

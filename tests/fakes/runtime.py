@@ -350,6 +350,9 @@ class FakeRuntime:
         if image is not None:
             del self._images[image.id]
 
+    async def drop_partial_pulls(self) -> None:
+        await self._enter("drop_partial_pulls", "")
+
     async def image_filesystem(self) -> tuple[str, int, int]:
         await self._enter("image_filesystem", "", changes=False)
         return "/", sum(image.size_bytes for image in self._images.values()), len(self._images)

@@ -119,6 +119,7 @@ class Housekeeping:
     async def _free_images(self, freeing_bytes: int) -> bool:
         """Remove images that no container uses, the longest unused first; whether there were any."""
         runtime, last_used = self._kubelet.runtime, self._kubelet.images.last_used
+        await runtime.drop_partial_pulls()
         in_use = {name for c in await runtime.containers() for name in (c.image, c.image_id)}
         now, freed = wallclock.now(), 0
         spare = [image for image in await runtime.images() if not image.pinned and not _names(image) & in_use]

@@ -259,6 +259,10 @@ class CriRuntime:
     async def remove_image(self, image_id: str) -> None:
         await self._gone_is_fine(cri.REMOVE_IMAGE, {"image": {"image": image_id}}, "", CALL_TIMEOUT_S)
 
+    async def drop_partial_pulls(self) -> None:
+        with _as_failure():
+            await self._pulls.forget(older_than_s=0)
+
     async def image_filesystem(self) -> tuple[str, int, int]:
         answer = await self._call(cri.IMAGE_FILESYSTEM, {})
         if not answer["image_filesystems"]:

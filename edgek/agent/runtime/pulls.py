@@ -62,7 +62,7 @@ class Pulls:
         lease = LEASE_PREFIX + hashlib.sha256(reference.encode()).hexdigest()[:24]
         self._under_way.append(lease)
         try:
-            await self._forget_old_ones()
+            await self.forget(KEPT_S)
             held = await self._hold(lease)
             while True:
                 try:
@@ -138,9 +138,10 @@ class Pulls:
         with contextlib.suppress(RpcError):
             await self._channel.call(services.DELETE_LEASE, {"id": lease}, timeout_s=CALL_TIMEOUT_S)
 
-    async def _forget_old_ones(self) -> None:
+    async def forget(self, older_than_s: float) -> None:
+        """What is left of pulls that began so long ago and are not under way."""
         found = await self._channel.call(services.LIST_LEASES, {}, timeout_s=CALL_TIMEOUT_S)
         for each in found["leases"]:
             name, created = each["id"], each["created_at"]["seconds"]
-            if name.startswith(LEASE_PREFIX) and name not in self._under_way and created < wallclock.now() - KEPT_S:
+            if name.startswith(LEASE_PREFIX) and name not in self._under_way and created <= wallclock.now() - older_than_s:
                 await self._release(name)

@@ -329,6 +329,10 @@ class Runtime(Protocol):
 
     async def remove_image(self, image_id: str) -> None: ...
 
+    async def drop_partial_pulls(self) -> None:
+        """Give back the room of what pulls that broke off have left; those that are under way go on."""
+        ...
+
     async def image_filesystem(self) -> tuple[str, int, int]:
         """Mount point, bytes used by images, inodes used."""
         ...

@@ -165,6 +165,15 @@ class TestARealContainerd:
             wallclock.use(real)
         assert await leases(channel) == []
 
+    async def test_parts_go_when_the_room_is_needed(self, runtime: CriRuntime, registry: Registry, channel: Channel) -> None:
+        registry.breaks += [Break(700_000), Break(20_000)]
+        with pytest.raises(RuntimeFailure):
+            await runtime.pull_image(image(registry), ())
+        await runtime.drop_partial_pulls()
+        assert await leases(channel) == []
+        await runtime.pull_image(image(registry), ())
+        assert await runtime.image(image(registry)) is not None
+
     async def test_a_layer_that_was_tampered_with_on_the_way_is_refused(self, runtime: CriRuntime, registry: Registry) -> None:
         registry.breaks += [Break(700_000), Break(20_000)]
         with pytest.raises(RuntimeFailure):
