@@ -142,6 +142,9 @@ class NodeKeeper:
         await self.node.run()
 
     async def _beat(self, registered: bool) -> None:
+        jumped_s = wallclock.compare(uptime.now())
+        if jumped_s:
+            log.warning("the clock was set", by_s=round(jumped_s), now=wallclock.now_rfc3339())
         self._why_not = await self.readiness.look()
         if registered:
             await self._report()

@@ -1,21 +1,26 @@
 """A node on its own: its power comes back while its server is away, and it is a node all the same, by what it kept.
 
-Then the link comes back: nothing is restarted needlessly, what happened meanwhile is told, and what was deleted meanwhile goes.
+Then the link comes back: nothing is restarted needlessly, what happened meanwhile is told, and what was deleted meanwhile goes. ``EDGEK_FLAPS`` is how
+often the link flaps.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-from tests.e2e.cluster import START_S, Cluster, Failed
+from tests.e2e.clock import FAKETIME, faked
+from tests.e2e.cluster import START_S, Cluster, Failed, sh
 from tests.e2e.local import began, running, within
 from tests.e2e.outpost import Outpost
 
@@ -24,6 +29,7 @@ pytestmark = pytest.mark.node
 IMAGE = "docker.io/library/nginx:1.27"
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 ALONE_S = 60.0  # from power to pods: containerd's start, and the time for which a server is waited for
+FLAPS = int(os.environ.get("EDGEK_FLAPS", "50"))
 READY_AGAIN_S = 5.0  # the benchmark's line
 
 
@@ -148,3 +154,134 @@ def test_a_power_cut_without_a_server_costs_nothing_but_the_time_it_takes_to_boo
 
 def restarted(cluster: Cluster, name: str) -> int:
     return int(status(cluster, name)["containerStatuses"][0]["restartCount"])
+
+
+def lease(cluster: Cluster) -> str:
+    """When it was renewed last; nothing where a server that was killed has forgotten it."""
+    return cluster.kubectl("get", "lease", "-n", "kube-node-lease", "far", "-o", "jsonpath={.spec.renewTime}", check=False)
+
+
+def events(cluster: Cluster, name: str, reason: str) -> list[dict[str, Any]]:
+    fields = f"involvedObject.name={name},reason={reason}"
+    found: list[dict[str, Any]] = cluster.get("events", "--field-selector", fields)["items"]
+    return found
+
+
+def test_a_server_that_was_away_hears_within_seconds_and_once_what_happened_meanwhile(cluster: Cluster, far: Outpost) -> None:
+    before, count = began(far), restarted(cluster, "crashing")
+    told = {name: sum(each["count"] for each in events(cluster, name, "Started")) for name in ("crashing", "keeper")}
+    cluster.kill()
+    os.kill(running(far)["crashing"].pid, signal.SIGKILL)
+    far.until(lambda: "crashing" in running(far) and running(far)["crashing"].id != before["crashing"][0], 90, "it restarts", far.log_end)
+    renewed = time.time()
+    cluster.start(ready=False)
+    cluster.until(lambda: cluster.kubectl("get", "--raw", "/readyz", check=False) == "ok", START_S, "the server answers")
+    answered = time.monotonic()
+    cluster.until(lambda: stamp(lease(cluster)) > renewed and far.is_ready(), 30, "the node is Ready again", far.log_end)
+    took_s = time.monotonic() - answered
+    print(f"Ready again {took_s:.1f} s after the server answered")
+    assert took_s < READY_AGAIN_S
+    cluster.until(lambda: restarted(cluster, "crashing") == count + 1, 15, "the restart is told", far.log_end)
+    cluster.until(
+        lambda: sum(each["count"] for each in events(cluster, "crashing", "Started")) == told["crashing"] + 1,
+        20,
+        "the event is told",
+        lambda: cluster.kubectl("get", "events"),
+    )
+    time.sleep(3)
+    assert sum(each["count"] for each in events(cluster, "crashing", "Started")) == told["crashing"] + 1, "and told once"
+    assert sum(each["count"] for each in events(cluster, "keeper", "Started")) == told["keeper"]
+    assert {name: found for name, found in began(far).items() if name != "crashing"} == {k: v for k, v in before.items() if k != "crashing"}
+
+
+def stamp(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
+@attrs.frozen
+class Held:
+    """What a process holds of the machine."""
+
+    files: int
+    threads: int
+    connections: int
+    memory_mb: float
+
+    @classmethod
+    def of(cls, node: Cluster) -> Held:
+        pid = node.pid()
+        described = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        sockets = sh(f"nsenter --net=/run/netns/{node.name} ss -Htnp state all | grep -c 'pid={pid},' || true")
+        return cls(len(list(Path(f"/proc/{pid}/fd").iterdir())), int(described["Threads"]), int(sockets), int(described["VmRSS"].split()[0]) / 1024)
+
+    def no_more_than(self, before: Held) -> bool:
+        """A pool may have been filled meanwhile, and a page or two."""
+        return (
+            self.files <= before.files + 3
+            and self.threads <= before.threads + 2
+            and self.connections <= before.connections + 1
+            and self.memory_mb <= before.memory_mb + 6
+        )
+
+
+def flap(far: Outpost, times: int) -> None:
+    """In turn: the cable out while the agent's connections break, so that the server is left with half of each; and connections broken on both ends."""
+    for number in range(times):
+        if number % 2:
+            far.cut()
+        sh(f"nsenter --net=/run/netns/{far.name} ss -Ktn dport = 6443")
+        time.sleep(0.4)
+        far.mend()
+        time.sleep(0.6)
+
+
+def test_a_flapping_link_leaves_nothing_behind(cluster: Cluster, far: Outpost) -> None:
+    """Connections, files, threads and memory of both ends; and the pods did not notice."""
+    untouched = began(far)
+    flap(far, 10)  # what is loaded or pooled the first time is there after these
+    settle(cluster, far)
+    before = {node.name: Held.of(node) for node in (cluster, far)}
+    flap(far, FLAPS)
+    settle(cluster, far)
+    after: dict[str, Held] = {}
+
+    def settled() -> bool:
+        after.update({node.name: Held.of(node) for node in (cluster, far)})
+        return all(after[name].no_more_than(before[name]) for name in before)
+
+    far.until(settled, 60, "nothing is left of it", lambda: f"before {before}\nafter  {after}")
+    print(f"before {before}\nafter  {after}")
+    assert began(far) == untouched
+
+
+def settle(cluster: Cluster, far: Outpost) -> None:
+    now = time.time()
+    cluster.until(lambda: stamp(lease(cluster)) > now and far.is_ready(), 60, "the lease is renewed", far.log_end)
+    cluster.until(lambda: "worker" in cluster.kubectl("logs", "keeper", check=False), 30, "the node answers", far.log_end)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="needs the package faketime")
+def test_a_board_that_boots_in_1970_is_a_node_and_stays_one_when_it_hears_the_time(cluster: Cluster, far: Outpost) -> None:
+    before, clock = began(far), far.folder / "clock"
+    far.stop()
+    newest = json.loads((far.data / "agent" / "seen.json").read_text())["newest"]
+    clock.write_text("@1970-01-01 00:02:00\n")
+    far.environment = faked(clock)
+    far.start(ready=False, joining=False)
+    cluster.until(lambda: lease(cluster).startswith("1970-") and far.is_ready(), START_S, "it is Ready, in 1970", far.log_end)
+    os.kill(running(far)["crashing"].pid, signal.SIGKILL)
+    far.until(lambda: "crashing" in running(far) and running(far)["crashing"].id != before["crashing"][0], 60, "containers restart in 1970")
+    began_1970 = began(far)
+    clock.write_text(time.strftime("@%Y-%m-%d %H:%M:%S\n"))
+    cluster.until(lambda: lease(cluster) > newest, 30, "its lease shows the time", far.log_end)
+    cluster.until(far.is_ready, 10, "it is Ready")
+    assert "the clock was set" in far.log.read_text()
+    line = f'curl -sS -o /dev/null -w "%{{http_code}}" -k -H "Authorization: Bearer $(cat {TOKEN})" https://kubernetes.default.svc/api'
+    until_answered(cluster, lambda: cluster.kubectl("exec", "keeper", "--", "sh", "-c", line), "200", "the token is good", 30)
+    time.sleep(3)  # for whatever would be set off by the jump
+    assert began(far) == began_1970
+    assert {name: found for name, found in before.items() if name != "crashing"}.items() <= began_1970.items()
+    far.stop()
+    far.environment = {}
+    far.start(joining=False)
+    assert began(far) == began_1970

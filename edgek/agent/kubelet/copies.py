@@ -1,6 +1,7 @@
 """The node's own copy of what it needs to start its pods when no server can be reached: the pods, and the objects they refer to.
 
-Written only when one of them changes, readable only for root. A pod that has ended is not kept: it must not start again.
+Written only when one of them changes, readable only for root. A pod that has ended is not kept: it must not start again. Tokens, which change every
+hour, are written when a pod gets its first one, at most every six hours after that, and when the node stops in good order.
 
 A slow disk takes its time for a durable file, and 20 pods that start at once bring a hundred changes: they are written in a thread, the last one of
 each file, all that have gathered meanwhile together.
@@ -23,6 +24,8 @@ from edgek.model.objects import Object
 
 MODE = 0o600
 LASTING = ("startTime", "podIP")  # of a pod's status: its deadline counts from the one, others know it by the other
+FULL_RETRY_S = 60.0  # what could not be written is tried again
+TOKEN_EVERY_S = 6 * 3600.0
 VOLATILE = ("resourceVersion", "managedFields", "generation")
 
 
@@ -34,6 +37,9 @@ class Copies:
         self._worker = worker or Worker(1)
         self._known: dict[Path, bytes] = {}  # what is on the disk, or on its way there
         self._waiting: dict[Path, bytes | None] = {}  # what to write, and None for what to remove
+        self._tokens: dict[str, dict[str, Object]] = {}  # of each pod, by what they are for
+        self._tokens_at: dict[tuple[str, str], float] = {}  # when one was written
+        self._complained = False
         self._work = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -41,11 +47,14 @@ class Copies:
         task_status.started()
         try:
             while True:
-                await self._work.wait()
+                with trio.move_on_after(FULL_RETRY_S if self._waiting else float("inf")):
+                    await self._work.wait()
                 self._work = trio.Event()
                 batch = dict(self._waiting)
                 self._written(batch, await self._worker.run(self._write, batch))
         finally:
+            for uid, tokens in self._tokens.items():
+                self._keep(self._token_file(uid), tokens)
             self.flush()
 
     def flush(self) -> None:
@@ -62,6 +71,9 @@ class Copies:
 
     def drop_pod(self, uid: str) -> None:
         self._drop(self._pod_file(uid))
+        self._drop(self._token_file(uid))
+        self._tokens.pop(uid, None)
+        self._tokens_at = {key: at for key, at in self._tokens_at.items() if key[0] != uid}
 
     def pods(self) -> list[Object]:
         folder = self._folder / "pods"
@@ -77,6 +89,17 @@ class Copies:
 
     def find_object(self, kind: Kind, namespace: str, name: str) -> Object | None:
         return self._read(self._object_file(kind, namespace, name))
+
+    def keep_token(self, uid: str, what_for: str, token: Object) -> None:
+        self._tokens.setdefault(uid, dict(self._read(self._token_file(uid)) or {}))[what_for] = token
+        now = trio.current_time()
+        if now - self._tokens_at.get((uid, what_for), float("-inf")) >= TOKEN_EVERY_S:
+            self._tokens_at[uid, what_for] = now
+            self._keep(self._token_file(uid), self._tokens[uid])
+
+    def find_token(self, uid: str, what_for: str) -> Object | None:
+        found = (self._read(self._token_file(uid)) or {}).get(what_for)
+        return found if isinstance(found, dict) else None
 
     def _keep(self, file: Path, obj: Object) -> None:
         raw = orjson.dumps(obj, option=orjson.OPT_SORT_KEYS)
@@ -94,7 +117,7 @@ class Copies:
         self._work.set()
 
     def _write(self, batch: Mapping[Path, bytes | None]) -> list[Path]:
-        """Blocks. What could not be written: a card that went read-only stops no pod."""
+        """Blocks. What could not be written: a card that is full or went read-only stops no pod."""
         failed = []
         for file, raw in batch.items():
             try:
@@ -104,15 +127,18 @@ class Copies:
                 files.make_private(self._folder)
                 files.write_atomically(file, raw, MODE)
             except OSError as exc:
-                log.warning("cannot keep or remove a copy for times without a server", file=file, error=exc)
+                if not self._complained:
+                    log.warning("cannot keep or remove copies for times without a server", file=file, error=exc)
+                self._complained = True
                 failed.append(file)
+        if self._complained and batch and not failed:
+            log.info("copies for times without a server are kept again")
+            self._complained = False
         return failed
 
     def _written(self, batch: Mapping[Path, bytes | None], failed: list[Path]) -> None:
-        for file in failed:
-            self._known.pop(file, None)  # it is tried again with the next change
         for file, raw in batch.items():
-            if self._waiting.get(file) is raw:
+            if file not in failed and self._waiting.get(file) is raw:
                 self._waiting.pop(file, None)
 
     def _read(self, file: Path) -> Object | None:
@@ -128,6 +154,9 @@ class Copies:
 
     def _pod_file(self, uid: str) -> Path:
         return self._folder / "pods" / f"{uid}.json"
+
+    def _token_file(self, uid: str) -> Path:
+        return self._folder / "tokens" / f"{uid}.json"
 
     def _object_file(self, kind: Kind, namespace: str, name: str) -> Path:
         return self._folder / "objects" / f"{kind.plural}_{namespace}_{name}.json"

@@ -13,6 +13,7 @@ import attrs
 import orjson
 import trio
 
+from edgek.agent.kubelet import lifecycle
 from edgek.agent.kubelet.references import References
 from edgek.agent.runtime.runtime import Image, RegistryAuth, Runtime, RuntimeFailure
 from edgek.client.events import Recorder
@@ -88,7 +89,7 @@ class Images:
     async def _pull(self, pod: Object, reference: str, path: str) -> Image:
         key, now = (objects.uid(pod), reference), wallclock.now()
         waiting = self._back_offs.get(key)
-        if waiting and now < waiting.until:
+        if waiting and lifecycle.ahead(waiting.until, now):
             text = f'Back-off pulling image "{reference}"'
             self._recorder.normal(kinds.POD, pod, "BackOff", text, field_path=path)
             self._recorder.warning(kinds.POD, pod, "Failed", "Error: ImagePullBackOff", field_path=path)

@@ -104,6 +104,7 @@ class Circumstances:
     unfit: Verdict | None = None  # the resources asked for now do not fit the node
     volumes_present: bool = False  # there is something to take down
     gone: bool = False  # the API has forgotten the pod
+    jumped_s: float = 0.0  # by how much the clock was set forward since the pod started
     away: AwayState = ""
     excused: frozenset[str] = frozenset()  # ids of containers that were ended because the server was away: the next ones need not wait
 
@@ -117,9 +118,10 @@ class Seen:
 
     @classmethod
     def of(cls, sandboxes: list[SandboxStatus], containers: list[ContainerStatus]) -> Seen:
+        """By the count of attempts: the clock by which they are stamped may have been set back."""
         return cls(
-            tuple(sorted(sandboxes, key=lambda s: (s.created_at, s.attempt), reverse=True)),
-            tuple(sorted(containers, key=lambda c: (c.created_at, c.attempt), reverse=True)),
+            tuple(sorted(sandboxes, key=lambda s: (s.attempt, s.created_at), reverse=True)),
+            tuple(sorted(containers, key=lambda c: (c.attempt, c.created_at), reverse=True)),
         )
 
     @property
@@ -230,18 +232,20 @@ def ended(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def deadline(pod: Object) -> float | None:
-    """When ``activeDeadlineSeconds`` is over."""
-    seconds = (pod.get("spec") or {}).get("activeDeadlineSeconds")
+def started_at(pod: Object) -> float | None:
     start = (pod.get("status") or {}).get("startTime")
-    if seconds is None or not start:
-        return None
-    return parse_time(start) + float(seconds)
+    return parse_time(start) if start else None
 
 
-def overdue(pod: Object, now: float) -> Verdict | None:
+def deadline(pod: Object, jumped_s: float = 0.0) -> float | None:
+    """When ``activeDeadlineSeconds`` is over, by a clock that was set forward by ``jumped_s`` since the pod started: that ends no pod."""
+    seconds, start = (pod.get("spec") or {}).get("activeDeadlineSeconds"), started_at(pod)
+    return None if seconds is None or start is None else start + float(seconds) + jumped_s
+
+
+def overdue(pod: Object, now: float, jumped_s: float = 0.0) -> Verdict | None:
     """The verdict on a pod whose ``activeDeadlineSeconds`` are over."""
-    until = deadline(pod)
+    until = deadline(pod, jumped_s)
     if until is None or now < until or ended(pod):
         return None
     return Verdict("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")

@@ -124,7 +124,7 @@ class Kubelet:
         """Once it is known which pods belong here: run them, and remove all others that were ``found`` in the runtime or on the disk."""
         await self.pods.synced.wait()
         await self.services.synced.wait()
-        self.references.offline = False
+        alone, self.references.offline = self.references.offline, False
         self.pods.add_handler(self._on_pod)
         known = {objects.uid(pod) for pod in self.pods.items.values()}
         for worker in list(self.workers.values()):
@@ -133,6 +133,9 @@ class Kubelet:
         for copy in self.copies.pods():
             if objects.uid(copy) not in known:
                 self.copies.drop_pod(objects.uid(copy))
+        if alone:
+            for worker in self.workers.values():
+                worker.refresh()  # its tokens are old; what was not to be had is now
         for uid in found - self.workers.keys():
             log.info("pod is not known any more, removing it", uid=uid)
             self._start(uid, None)

@@ -64,7 +64,7 @@ def plan(pod: Object | None, seen: Seen, around: Circumstances) -> list[Action]:
     if around.away == "stop" or (around.away and not seen.alive):
         return _terminate(pod, seen, around) or _wait_for_server(pod)
     actions = _run(pod, seen, around)
-    until = deadline(pod)
+    until = deadline(pod, around.jumped_s)
     return actions if until is None else [*actions, Wait("", until)]
 
 

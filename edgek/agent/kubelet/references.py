@@ -38,7 +38,7 @@ class References:
     def __init__(self, client: Client, changed: Callable[[str], None], copies: Copies) -> None:
         self._client = client
         self._changed = changed
-        self._copies = copies
+        self.copies = copies
         self.offline = False  # the server cannot be reached and pods are run from copies
         self._watched: dict[tuple[Kind, str, str], _Watched] = {}
         self._nursery: trio.Nursery | None = None
@@ -59,7 +59,7 @@ class References:
             await watched.informer.synced.wait()
         if watched.informer.synced.is_set():
             return watched.informer.get(f"{key[1]}/{name}" if key[1] else name)
-        copy = self._copies.find_object(*key)
+        copy = self.copies.find_object(*key)
         if copy is None:
             raise Unreachable(f"the API does not answer for {kind.singular} {name!r}")
         return copy
@@ -71,7 +71,7 @@ class References:
             if not watched.users:
                 watched.scope.cancel()
                 del self._watched[key]
-                self._copies.drop_object(*key)
+                self.copies.drop_object(*key)
 
     def _watch(self, key: tuple[Kind, str, str]) -> _Watched:
         kind, namespace, name = key
@@ -86,9 +86,9 @@ class References:
             if key != f"{wanted[1]}/{wanted[2]}".lstrip("/"):
                 return
             if new is None:
-                self._copies.drop_object(*wanted)
+                self.copies.drop_object(*wanted)
             else:
-                self._copies.keep_object(wanted[0], new)
+                self.copies.keep_object(wanted[0], new)
             for uid in list(watched.users):
                 self._changed(uid)
 

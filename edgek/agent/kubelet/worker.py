@@ -86,7 +86,7 @@ class PodWorker:
         self._troubles.clear()
         self._pause_until = 0.0
         if self._volumes_ready:
-            self._volumes_due = wallclock.now()
+            self._volumes_due = trio.current_time()
         self.wake()
 
     def update(self, pod: Object) -> None:
@@ -95,7 +95,7 @@ class PodWorker:
         if before is not None and _labels(before) != _labels(pod):
             self._troubles.clear()  # an environment or a subPath may be made from these
             if self._volumes_ready:
-                self._volumes_due = wallclock.now()
+                self._volumes_due = trio.current_time()
         if before is not None and _more_urgent(before, pod, killing=self._killing):
             self._interrupt()
         self._wake.set()  # mostly it is our own status coming back: the runtime need not be asked about that
@@ -143,18 +143,17 @@ class PodWorker:
         while not self.over:
             self._wake = trio.Event()
             try:
-                until = await self._step()
+                pause_s = await self._step()
             except RuntimeGone:
-                until = wallclock.now() + PAUSE_FIRST_S
+                pause_s = PAUSE_FIRST_S
             except Exception as exc:  # the border of this loop: one pod's trouble is not another's
                 pause_s = self._pause_s("")
-                until = wallclock.now() + pause_s
                 log.error("pod worker stumbled", pod=self._name(), error=repr(exc), retry_s=pause_s)
-            await self._sleep(until)
+            await self._sleep(pause_s)
         self.looked.set()
 
     async def _step(self) -> float:
-        """Look, decide, tell, act; when to do it again (0: at once)."""
+        """Look, decide, tell, act; after how many seconds to do it again (0: at once)."""
         if self._look_due:
             self._look_due = False
             self.seen = await self._look()
@@ -167,9 +166,9 @@ class PodWorker:
         resting = self._finishing and not self.gone  # the API has been asked to forget it
         if todo and not resting and (todo, self.seen) == self._tried:
             self._tried = None
-            self._pause_until = wallclock.now() + self._pause_s(FUTILE)
+            self._pause_until = trio.current_time() + self._pause_s(FUTILE)
             log.warning("a step changed nothing", pod=self._name(), step=type(todo[0]).__name__)
-        if todo and not resting and not lifecycle.ahead(self._pause_until, wallclock.now()):
+        if todo and not resting and trio.current_time() >= self._pause_until:
             self._tried = (todo, self.seen)
             self._look_due = True
             self.over = await self._act(todo)
@@ -203,10 +202,10 @@ class PodWorker:
 
     def _circumstances(self) -> Circumstances:
         self._follow_probes()
-        now = wallclock.now()
+        now, jumped_s = wallclock.now(), self._jumped_s()
         verdict = self.verdict
         if verdict is None and self.pod is not None:
-            verdict = lifecycle.overdue(self._as_said() or self.pod, now) or lifecycle.stopped_for_good(self.pod, self.seen, self.away)
+            verdict = lifecycle.overdue(self._as_said() or self.pod, now, jumped_s) or lifecycle.stopped_for_good(self.pod, self.seen, self.away)
             if verdict:
                 self.end(verdict)
         health: Mapping[str, Health] = self._tools.prober.health()
@@ -214,6 +213,7 @@ class PodWorker:
         self._excused &= {container.id for container in self.seen.containers}
         return Circumstances(
             now,
+            jumped_s=jumped_s,
             applied=applied,
             unfit=self._unfit(applied),
             health={c.id: health[c.id] for c in self.seen.containers if c.id in health},
@@ -225,6 +225,10 @@ class PodWorker:
             away=self.away,
             excused=self._excused,
         )
+
+    def _jumped_s(self) -> float:
+        start = lifecycle.started_at(self._as_said() or self.pod or {})
+        return 0.0 if start is None else wallclock.jumped_since(start)
 
     def _resources_applied(self) -> Mapping[str, Object]:
         """What running containers have been given: what we gave them, or what the API showed of them before we started."""
@@ -331,7 +335,7 @@ class PodWorker:
             return exc.name not in (SANDBOX, VOLUMES)
         except (RuntimeFailure, OSError) as exc:
             pause_s = self._pause_s("")
-            self._pause_until = wallclock.now() + pause_s
+            self._pause_until = trio.current_time() + pause_s
             log.warning("step failed", pod=self._name(), step=type(action).__name__, error=exc, retry_s=pause_s)
             return False
         return True
@@ -355,7 +359,7 @@ class PodWorker:
 
     async def _refresh_volumes(self) -> bool:
         """Bring volumes up to date where that is due; what fails is tried again later, the containers go on."""
-        if self._volumes_due is None or wallclock.now() < self._volumes_due or self.pod is None or not self.seen.alive:
+        if self._volumes_due is None or trio.current_time() < self._volumes_due or self.pod is None or not self.seen.alive:
             return False
         self._volumes_due = None
         with trio.CancelScope() as self._scope:  # what hangs on a driver or a server does not hold up the pod's end
@@ -363,23 +367,25 @@ class PodWorker:
                 self._volumes_due = _after(await self._tools.performer.prepare_volumes(self.pod, self.seen))
                 self._recovered(VOLUMES)
             except ActionFailed:
-                self._volumes_due = wallclock.now() + self._pause_s(VOLUMES)
+                self._volumes_due = trio.current_time() + self._pause_s(VOLUMES)
         self._scope = None
         return True
 
     def _next_look(self, waits: Sequence[Wait]) -> float:
-        times = [wait.until for wait in waits]
+        """In how many seconds: times of the plan are those of the calendar, our own are not, for that may jump."""
+        today, now = wallclock.now(), trio.current_time()
+        pauses = [wait.until - today for wait in waits]
         if self._volumes_due is not None and self.seen.alive:
-            times.append(self._volumes_due)
-        if self._pause_until > wallclock.now():
-            times.append(self._pause_until)
-        return min(times, default=float("inf"))
+            pauses.append(self._volumes_due - now)
+        if self._pause_until > now:
+            pauses.append(self._pause_until - now)
+        return min(pauses, default=float("inf"))
 
-    async def _sleep(self, until: float) -> None:
-        if until <= wallclock.now():
+    async def _sleep(self, seconds: float) -> None:
+        if seconds <= 0:
             await trio.lowlevel.checkpoint()
             return
-        with trio.move_on_after(until - wallclock.now()) as waiting:
+        with trio.move_on_after(seconds) as waiting:
             await self._wake.wait()
         if waiting.cancelled_caught:
             self._look_due = True
@@ -402,7 +408,7 @@ def resources_shown(pod: Object, container_id: str) -> Object:
 
 
 def _after(seconds: float | None) -> float | None:
-    return None if seconds is None else wallclock.now() + seconds
+    return None if seconds is None else trio.current_time() + seconds
 
 
 def _labels(pod: Object) -> tuple[object, object]:

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from edgek.agent.kubelet.copies import Copies
+from edgek.host import files
 from edgek.host.worker import InLine
 from edgek.model import kinds
 from edgek.model.objects import Object
@@ -102,7 +103,7 @@ async def test_a_disk_that_cannot_be_written_stops_nobody(tmp_path: Path, capsys
         copies.flush()
     copies.drop_pod("u1")
     copies.flush()
-    assert "cannot keep or remove a copy" in capsys.readouterr().err
+    assert "cannot keep or remove copies" in capsys.readouterr().err
 
 
 async def test_a_broken_copy_is_left_out(tmp_path: Path) -> None:
@@ -178,3 +179,39 @@ async def test_the_loop_does_not_wait_for_the_disk(tmp_path: Path, nursery: trio
     with trio.fail_after(10):
         await wrote.wait()
     assert threads[0] is not threading.main_thread()
+
+
+async def test_a_full_disk_is_said_once_and_what_waited_is_written_when_there_is_room(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, content: bytes | str, mode: int = 0o644) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with copies_in(tmp_path / "c") as copies:
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "write_atomically", full)
+            copies.keep_pod(a_pod())
+            for number in range(100):
+                copies.keep_object(kinds.SECRET, {"metadata": {"name": f"s{number}", "namespace": "default"}})
+                await trio.sleep(60)
+            assert capsys.readouterr().err.count("No space left") == 1
+            assert len(copies.pods()) == 1
+        await trio.sleep(61)
+        assert "are kept again" in capsys.readouterr().err
+    assert len(Copies(tmp_path / "c").pods()) == 1
+
+
+async def test_tokens_are_written_at_first_every_six_hours_and_at_the_end(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    def on_disk() -> object:
+        return (Copies(tmp_path / "c").find_token("u1", "api") or {}).get("token")
+
+    async with copies_in(tmp_path / "c") as copies:
+        for number in range(30):
+            copies.keep_token("u1", "api", {"token": str(number)})
+            await settled()
+            assert on_disk() == str(number // 7 * 7)  # every 55 minutes: the seventh after is six hours and more later
+            await trio.sleep(55 * 60)
+    assert on_disk() == "29"
+    async with copies_in(tmp_path / "c") as copies:
+        copies.keep_pod(a_pod("Succeeded"))
+    assert on_disk() is None

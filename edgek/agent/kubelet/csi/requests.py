@@ -16,7 +16,6 @@ from edgek.agent.kubelet.resources import number
 from edgek.agent.kubelet.volumes.tokens import Tokens
 from edgek.agent.kubelet.volumes.volume import Order, VolumeFailed
 from edgek.csi import messages
-from edgek.host import wallclock
 from edgek.host.message import Values
 from edgek.host.mount import Mounter
 from edgek.model import kinds, objects
@@ -100,5 +99,5 @@ class Requests:
         for each in spec.get("tokenRequests") or ():
             audience = each.get("audience") or ""
             token = await self._tokens.get(order, int(each.get("expirationSeconds") or TOKEN_S), audience)
-            given[audience] = (token.text, wallclock.rfc3339(token.expires_at))
+            given[audience] = (token.text, token.expiration)
         return source.tokens(given) if given else {}

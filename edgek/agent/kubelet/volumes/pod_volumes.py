@@ -101,6 +101,7 @@ class PodVolumes:
             self._lanes.of(objects.uid(pod), name),
             self._storage,
             self._references.offline,
+            self._references.copies,
         )
         try:
             return await kind.build(order)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
+import trio
+
 from edgek.agent.kubelet.volumes import contents, payload
 from edgek.agent.kubelet.volumes.payload import Entry
 from edgek.agent.kubelet.volumes.tokens import Token, Tokens
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
-from edgek.host import wallclock
 from edgek.model import kinds
 
 JITTER_S = 10.0  # pods that started together do not ask together
@@ -41,7 +42,7 @@ class Projected:
         payload.write(order.path, entries, order.fs_group)
         if not again:
             return Ready(order.path)
-        return Ready(order.path, max(1.0, min(again) - wallclock.now() + random.uniform(0, JITTER_S)))
+        return Ready(order.path, max(1.0, min(again) - trio.current_time() + random.uniform(0, JITTER_S)))
 
     def forget(self, uid: str) -> None:
         self._tokens.forget(uid)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import attrs
 
+from edgek.agent.kubelet.copies import Copies
 from edgek.agent.kubelet.environment import Surroundings
 from edgek.agent.kubelet.references import Unreachable
 from edgek.client.client import Client
@@ -51,6 +52,7 @@ class Order:
     lane: Lane
     storage: Storage
     offline: bool = False  # no server can be reached, and that is known
+    copies: Copies | None = None  # for then
 
     @property
     def name(self) -> str:
