@@ -85,6 +85,18 @@ def answers_as(server: Roaming, address: str) -> bool:
     return subprocess.run(argv, check=False).returncode == 0
 
 
+def test_a_node_says_how_it_stands(server: Roaming, node: Outpost) -> None:
+    assert node.run("status", *node.paths()).startswith(f"Node far of https://{FORMER}:6443: it is Ready\n")
+    found = json.loads(node.run("status", *node.paths(), "-o", "json"))
+    assert (found["node"], found["problem"]) == ("far", "")
+    assert {part["part"] for part in found["cost"]} >= {"edgek", "containerd"}
+    node.stop()
+    try:
+        assert "edgek does not run" in node.run("status", *node.paths(), code=1).splitlines()[0]
+    finally:
+        node.start(joining=False)
+
+
 def test_a_further_address_is_told_while_the_former_is_still_there(server: Roaming, node: Outpost) -> None:
     assert server.endpoints() == [FORMER]
     assert f"https://{FORMER}:6443" in kept(node)

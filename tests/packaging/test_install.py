@@ -184,3 +184,10 @@ def test_uninstalling_takes_an_agent_away_and_says_what_the_cluster_still_knows(
         box.run(f"test ! -e {path}")
     assert box.run("pgrep -fc '^sleep 600$'", code=1).strip() == "0"
     assert "box is Ready" in box.install(), "it may be a server now"
+
+
+def test_uninstalling_goes_by_what_the_service_was_given(box: Box) -> None:
+    box.install(EDGEK_URL=URL, EDGEK_TOKEN=TOKEN, EDGEK_DATA_DIR="/var/lib/elsewhere")
+    box.run("mkdir -p /var/lib/elsewhere/agent && touch /var/lib/edgek/of-somebody-else")
+    box.run("edgek-uninstall")
+    box.run("test ! -e /var/lib/elsewhere && test -e /var/lib/edgek/of-somebody-else")
