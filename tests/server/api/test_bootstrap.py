@@ -16,6 +16,7 @@ from edgek.model.kinds import Kind
 from edgek.server.api import default_objects, default_roles
 from edgek.server.api.bootstrap import ensure_defaults, plan
 from edgek.server.api.default_objects import Default, Settings, contains, merged
+from tests.fakes.realapi import RealApi
 
 SETTINGS = Settings("10.43.0.0/16", "192.0.2.7", 6443, b"client-ca", b"proxy-ca", cluster_dns="10.43.0.10", local_storage=True)
 
@@ -105,6 +106,25 @@ def test_without_controllers_there_is_neither_storage_class_nor_dns_nor_agent_ro
     bare = Settings("10.43.0.0/16", "192.0.2.7", 6443, b"", b"")
     names = {objects.name(each.obj) for each in (*default_objects.all_of(bare), *default_roles.all_of(agents=False))}
     assert not names & {"local-path", "kube-dns", default_roles.AGENT_ROLE}
+
+
+async def test_the_storage_class_of_former_clusters_is_made_anew_and_keeps_what_the_operator_wrote(autojump_clock: Any) -> None:
+    api = RealApi()
+    client = Client(api)
+    own = {"storageclass.kubernetes.io/is-default-class": "false", "mine": "yes"}
+    former = {
+        "metadata": {"name": "local-path", "annotations": own},
+        "provisioner": "edgek.io/local-path",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    await client.create(kinds.STORAGE_CLASS, former)
+    settings = Settings("10.43.0.0/16", "192.0.2.7", 6443, b"", b"", local_storage=True)
+    for _ in range(2):
+        await ensure_defaults(client, settings, agents=False)
+        made = await client.get(kinds.STORAGE_CLASS, "local-path")
+        assert (made["provisioner"], made["allowVolumeExpansion"]) == ("hostpath.edgek.io", True)
+        assert objects.annotations(made) == own
+    assert await ensure_defaults(client, settings, agents=False) == 0
 
 
 @pytest.mark.parametrize(

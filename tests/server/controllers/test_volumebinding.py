@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgek.client.events import Recorder
+from edgek.client.informer import Informers
+from edgek.client.reconcile import Cluster
 from edgek.model import kinds, objects
 from edgek.model.objects import Object
+from edgek.server.controllers import views
 from edgek.server.controllers.volumebinding import VolumeBindingController
 from tests.fakes.scene import Scene, scene
 
@@ -135,3 +139,32 @@ async def test_a_claim_of_a_class_is_marked_for_its_provisioner(autojump_clock: 
         marks = objects.annotations(cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "data"))
         assert marks["volume.kubernetes.io/storage-provisioner"] == "example.com/disk"
         assert any(reason == "ExternalProvisioning" for reason, _ in cluster.events())
+
+
+async def test_a_volume_that_nobody_made_cannot_be_deleted_and_says_so(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("only", persistentVolumeReclaimPolicy="Delete"))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim())
+        await cluster.settle()
+        await cluster.change(kinds.PERSISTENT_VOLUME_CLAIM, "data", {"metadata": {"finalizers": None}})
+        await cluster.client.delete(kinds.PERSISTENT_VOLUME_CLAIM, "data", "default")
+        await cluster.settle()
+        assert phase(cluster, "only") == "Failed"
+        why = 'error getting deleter volume plugin for volume "only": no deletable volume plugin matched'
+        assert ("VolumeFailedDelete", why) in cluster.events()
+        assert await cluster.writes_in(600) == []
+
+
+async def test_a_claim_that_only_an_old_cache_misses_keeps_its_volume(autojump_clock: Any) -> None:
+    """A server that has just started may know a volume before it knows the claim: what it then released would be deleted."""
+    async with scene() as cluster:
+        made = await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim())
+        reference = {"kind": "PersistentVolumeClaim", "namespace": "default", "name": "data", "uid": objects.uid(made)}
+        bound = volume("provisioned", claimRef=reference, persistentVolumeReclaimPolicy="Delete")
+        await cluster.create(kinds.PERSISTENT_VOLUME, bound)
+        behind = Cluster(cluster.client, Informers(cluster.client), Recorder(cluster.client, "test"))
+        controller = VolumeBindingController(behind)
+        behind.informers.of(kinds.PERSISTENT_VOLUME, views.whole)._set("provisioned", cluster.get(kinds.PERSISTENT_VOLUME, "provisioned"))
+        before = len(cluster.api.writes)
+        await controller.reconcile("volume|provisioned")
+        assert len(cluster.api.writes) == before
