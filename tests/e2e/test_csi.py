@@ -27,6 +27,7 @@ pytestmark = pytest.mark.node
 DRIVER = "third.example.com"
 NODE_ID = "node-id-1"
 GROUP = 4321
+SUMMARY = "/api/v1/nodes/box/proxy/stats/summary"
 ORDER = ("ControllerPublishVolume", "NodeStageVolume", "NodePublishVolume", "NodeUnpublishVolume", "NodeUnstageVolume", "ControllerUnpublishVolume")
 
 
@@ -148,7 +149,8 @@ def test_a_volume_goes_its_way_though_edgek_is_killed_and_its_pod_goes_meanwhile
     uid = cluster.get("pod", "one")["metadata"]["uid"]
     cluster.kill()
     cluster.start()
-    cluster.kubectl("exec", "one", "--", "sh", "-c", "cat /v/file")
+    cluster.until(lambda: cluster.kubectl("exec", "one", "--", "cat", "/v/file", check=False) == "kept", SETTLE_S, "the pod answers again")
+    assert "restartCount: 0" in cluster.kubectl("get", "pod", "one", "-o", "yaml")
     assert driver.calls("handle-one") == list(ORDER[:3])  # it runs on, and nobody was asked anything
 
     snapshot = ask(driver.socket, messages.CREATE_SNAPSHOT, {"source_volume_id": "handle-one", "name": "s"})["snapshot"]
@@ -158,7 +160,8 @@ def test_a_volume_goes_its_way_though_edgek_is_killed_and_its_pod_goes_meanwhile
     cluster.until(lambda: cluster.get("pvc", "one")["status"]["capacity"]["storage"] == "20Mi", SETTLE_S, "the claim has grown")
     assert driver.calls("handle-one")[-1] == "NodeExpandVolume"
 
-    summary = json.loads(cluster.kubectl("get", "--raw", "/api/v1/nodes/box/proxy/stats/summary"))
+    cluster.until(lambda: "pvcRef" in cluster.kubectl("get", "--raw", SUMMARY, check=False), SETTLE_S, "the summary shows it")
+    summary = json.loads(cluster.kubectl("get", "--raw", SUMMARY))
     shown = next(each for each in summary["pods"] if each["podRef"]["name"] == "one")["volume"][0]
     assert (shown["pvcRef"], shown["usedBytes"]) == ({"name": "one", "namespace": "default"}, 400)
 

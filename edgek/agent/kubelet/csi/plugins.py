@@ -7,7 +7,9 @@ comes anew when its process does. The protocol is upstream's ``pluginregistratio
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -30,6 +32,28 @@ NOTIFY = Method("/pluginregistration.Registration/NotifyRegistrationStatus", Mes
 
 class Refused(Exception):
     """What registers is none of ours; the message is told to it."""
+
+
+class Endpoint:
+    """A driver's own socket. The connection is made when it is called, and dropped when nobody answers: gRPC would try again ten times a second."""
+
+    def __init__(self, address: str) -> None:
+        self._target = f"unix://{address.removeprefix('unix://')}"
+        self._channel: Channel | None = None
+
+    async def call(self, method: Method, values: Mapping[str, Any], *, timeout_s: float | None) -> Values:
+        channel = self._channel = self._channel or Channel(self._target)
+        try:
+            return await channel.call(method, values, timeout_s=timeout_s)
+        except Unreachable:
+            if self._channel is channel:
+                self.close()
+            raise
+
+    def close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
 
 class Plugins:
@@ -87,7 +111,7 @@ class Plugins:
         try:
             about = await registrar.call(GET_INFO, {}, timeout_s=ANSWER_MOST_S)
             try:
-                channel, driver = await self._meet(socket, about)
+                endpoint, driver = await self._meet(socket, about)
             except (RpcError, Refused) as exc:
                 await registrar.call(NOTIFY, {"plugin_registered": False, "error": str(exc)}, timeout_s=ANSWER_MOST_S)
                 raise
@@ -95,11 +119,11 @@ class Plugins:
                 await self._serve(registrar, driver)
             finally:
                 self._drivers.drop(driver)
-                channel.close()
+                endpoint.close()
         finally:
             registrar.close()
 
-    async def _meet(self, socket: Path, about: Values) -> tuple[Channel, Driver]:
+    async def _meet(self, socket: Path, about: Values) -> tuple[Endpoint, Driver]:
         from edgek.csi import messages
 
         name = about["name"]
@@ -109,18 +133,19 @@ class Plugins:
             raise Refused(f"the driver {name} is built in, it cannot be registered")
         if not any(version.removeprefix("v").startswith("1.") for version in about["supported_versions"]):
             raise Refused(f"none of the CSI versions {about['supported_versions']} of {name} is supported here: 1.x is")
-        channel = Channel(f"unix://{(about['endpoint'] or str(socket)).removeprefix('unix://')}")
+        endpoint = Endpoint(about["endpoint"] or str(socket))
         try:
-            node = await channel.call(messages.NODE_GET_INFO, {}, timeout_s=NODE_ANSWER_MOST_S)
+            node = await endpoint.call(messages.NODE_GET_INFO, {}, timeout_s=NODE_ANSWER_MOST_S)
         except BaseException:
-            channel.close()
+            endpoint.close()
             raise
         topology = (node["accessible_topology"] or {}).get("segments") or {}
-        return channel, Driver(name, node["node_id"], topology, node["max_volumes_per_node"], lambda: channel)
+        return endpoint, Driver(name, node["node_id"], topology, node["max_volumes_per_node"], lambda: endpoint)
 
     async def _serve(self, registrar: Channel, driver: Driver) -> None:
         self._drivers.put(driver)
         await registrar.call(NOTIFY, {"plugin_registered": True}, timeout_s=ANSWER_MOST_S)
+        registrar.close()
         log.info("storage driver registered", driver=driver.name, node_id=driver.node_id)
         try:
             await trio.sleep_forever()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
-import attrs
 import orjson
 import pytest
 import trio
 
 from edgek.agent.kubelet.csi.announce import NODE_IDS, entry, steps
-from edgek.agent.kubelet.csi.drivers import BuiltIn, Driver
+from edgek.agent.kubelet.csi.drivers import BuiltIn, Caller, Driver
+from edgek.agent.kubelet.csi.plugins import Endpoint
+from edgek.client.informer import Informer
+from edgek.csi import messages
+from edgek.host import rpc_serve
+from edgek.host.rpc import Unreachable
 from edgek.model import kinds
 from edgek.model.objects import Object
 from tests.agent.kubelet.csi.scene import DRIVER, PATIENCE_S, Here, here
@@ -25,8 +30,6 @@ async def shown(at: Here, wanted: list[Object]) -> None:
     def see(key: str, old: Object | None, new: Object | None) -> None:
         if new is not None and (new.get("spec") or {}).get("drivers") == wanted:
             changed.set()
-
-    from edgek.client.informer import Informer
 
     informer: Informer[Object] = Informer(at.client, kinds.CSI_NODE, lambda found: found)
     informer.add_handler(see)
@@ -72,8 +75,6 @@ async def test_a_socket_that_was_there_before_us_is_found_and_one_without_a_proc
         driver = csi_driver.Driver(tmp_path / "driver")
         await nursery.start(driver.serve, tmp_path / "kubelet")
         os.rename(registry / f"{DRIVER}-reg.sock", registry / "kept.sock")
-        import socket
-
         dead = socket.socket(socket.AF_UNIX)
         dead.bind(str(registry / "dead.sock"))
         dead.close()
@@ -117,11 +118,8 @@ async def test_what_cannot_be_registered_is_told_why(tmp_path: Path, about: dict
 
 
 async def test_a_driver_that_edgek_brings_is_shown_without_being_opened(tmp_path: Path) -> None:
-    def open_it() -> Driver:
-        raise AssertionError("nobody uses it")
-
     async with here(tmp_path) as at:
-        at.storage.drivers.put_built_in(BuiltIn("ours.example.com", "node-1", open_it, {"ours.example.com/node": "node-1"}))
+        at.storage.drivers.put_built_in(BuiltIn("ours.example.com", "node-1", nobody, {"ours.example.com/node": "node-1"}))
         await shown(at, [{"name": "ours.example.com", "nodeID": "node-1", "topologyKeys": ["ours.example.com/node"]}])
 
 
@@ -137,7 +135,11 @@ async def test_a_node_that_was_made_anew_is_told_again(tmp_path: Path) -> None:
             await at.node.until(lambda: ((at.node.get("node-1") or {})["metadata"].get("labels") or {}) == {"zone": "z1"})
 
 
-A = Driver("a", "id", {"k": "v"}, 0, lambda: attrs.make_class("Nobody", [])())
+def nobody() -> Caller:
+    raise AssertionError("nobody calls it")
+
+
+A = Driver("a", "id", {"k": "v"}, 0, nobody)
 
 
 @pytest.mark.parametrize(
@@ -154,3 +156,17 @@ A = Driver("a", "id", {"k": "v"}, 0, lambda: attrs.make_class("Nobody", [])())
 )
 def test_what_is_written_to_the_csinode(shown: list[Object], gone: set[str], wanted: list[list[Object]]) -> None:
     assert steps(shown, [A], gone) == wanted
+
+
+async def test_a_driver_that_died_is_not_knocked_at_between_calls_and_answers_when_it_is_back(tmp_path: Path) -> None:
+    socket_file = tmp_path / "csi.sock"
+    endpoint = Endpoint(str(socket_file))
+    with pytest.raises(Unreachable):
+        await endpoint.call(messages.NODE_GET_INFO, {}, timeout_s=PATIENCE_S)
+    assert endpoint._channel is None  # nothing is left that would try again by itself
+    driver = csi_driver.Driver(tmp_path / "driver")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(rpc_serve.serve, socket_file, driver.answers)
+        assert (await endpoint.call(messages.NODE_GET_INFO, {}, timeout_s=PATIENCE_S))["node_id"] == "node-id-1"
+        nursery.cancel_scope.cancel()
+    endpoint.close()
