@@ -75,3 +75,9 @@ async def test_a_client_that_speaks_edns_is_answered_with_it(server):
     found = await ask(server, "web.default.svc.cluster.local", edns=True)
     assert answers(found) == {"10.43.0.7"}
     assert [(rr.rtype, rr.edns_len) for rr in found.ar] == [(41, 1232)]
+
+
+async def test_a_service_that_was_an_alias_once_has_its_own_address(server, zone):
+    """The former target stays in the object, and the API only warns of it."""
+    zone.service("outside", type="ClusterIP", clusterIP="10.43.0.77", externalName="example.org")
+    assert answers(await ask(server, "outside.default.svc.cluster.local")) == {"10.43.0.77"}
