@@ -22,7 +22,7 @@ from edgek.host.worker import InLine, Worker
 V = TypeVar("V", bound=attrs.AttrsInstance)
 
 SEED_AFTER_S = 10.0  # a server that takes longer to answer is away
-PAUSE_FIRST_S, PAUSE_MOST_S = 5.0, 600.0  # between a change and its writing
+PAUSE_FIRST_S, PAUSE_MOST_S = 1.0, 600.0  # between a change and its writing
 QUIET_S = 600.0  # after so long without a change, the next is written soon again
 
 

@@ -47,6 +47,11 @@ class Contact:
     def here(self) -> bool:
         return self.silent_s < LATE_S
 
+    @property
+    def lost(self) -> bool:
+        """It was there in this boot, and has been silent for longer than a renewal may be late."""
+        return self._last is not None and not self.here
+
     def heard(self, at: float) -> None:
         """A renewal that was sent ``at`` this time since the boot was answered, and the server counts us in."""
         self._last = at

@@ -67,7 +67,7 @@ class Images:
             raise PullFailed("InvalidImageName", message, wallclock.now() + BACK_OFF_MOST_S)
         policy = container.get("imagePullPolicy") or _default_policy(reference)
         async with self._locks.setdefault(reference, trio.Lock()):
-            if policy == "Always" and self._references.offline:
+            if policy == "Always" and self._references.alone:
                 policy = "IfNotPresent"  # an image that is here serves better than one that cannot be asked for
             found = None if policy == "Always" else await self._runtime.image(reference)
             if found is None and policy == "Never":

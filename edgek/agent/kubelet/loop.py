@@ -84,6 +84,8 @@ class Kubelet:
         self.prober = Prober(runtime, recorder, self._wake)
         self.copies = Copies(settings.copies_dir, files)
         self.references = References(client, self._refresh, self.copies)
+        if contact is not None:
+            self.references.silent = lambda: contact.lost
         self.images = Images(runtime, self.references, recorder)
         mounter = mounter or Kernel()
         self.storage = Storage(

@@ -40,6 +40,7 @@ class References:
         self._changed = changed
         self.copies = copies
         self.offline = False  # the server cannot be reached and pods are run from copies
+        self.silent: Callable[[], bool] = lambda: False  # it has not been heard of for a while
         self._watched: dict[tuple[Kind, str, str], _Watched] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -47,6 +48,11 @@ class References:
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             await trio.sleep_forever()
+
+    @property
+    def alone(self) -> bool:
+        """Whether this node has to do with what it has: registries are where the server is, behind the same uplink."""
+        return self.offline or self.silent()
 
     async def get(self, kind: Kind, namespace: str, name: str, uid: str) -> Object | None:
         """The object as it is now, on behalf of the pod with this uid. Raises Unreachable."""

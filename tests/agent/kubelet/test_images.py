@@ -86,3 +86,18 @@ async def test_a_missing_pull_secret_is_said_and_the_pull_is_tried(tmp_path: Pat
         await here.create(pod(containers=[{"name": "main", "image": "example.org/new:1"}], imagePullSecrets=[{"name": "none"}]))
         assert here.phase() == "Running"
         assert any(reason == "FailedToRetrieveImagePullSecret" for reason, _ in here.events())
+
+
+async def test_while_the_server_is_silent_a_crashed_container_starts_from_the_image_that_is_here(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with node(tmp_path) as here:
+        silent = True
+        here.kubelet.references.silent = lambda: silent
+        await here.create(with_image("example.org/box:1", imagePullPolicy="Always", command=["forever"]))
+        assert here.phase() == "Running"
+        assert not [call for call in here.runtime.calls if call[0] == "pull_image"]
+        silent = False
+        here.runtime.end((await here.running()).id, 1)
+        await here.settle(30)
+        assert [call for call in here.runtime.calls if call[0] == "pull_image"], "and is asked for anew when somebody can be asked"
