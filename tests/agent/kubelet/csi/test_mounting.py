@@ -10,11 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from edgek.agent.kubelet.csi import attachments
+from edgek.agent.kubelet.csi import attachments, mounting
 from edgek.agent.kubelet.volumes.pod_volumes import MountFailed
 from edgek.csi import messages
 from edgek.model import kinds
-from tests.agent.kubelet.csi.scene import DRIVER, PATIENCE_S, a_pod, here
+from tests.agent.kubelet.csi.scene import AROUND, DRIVER, PATIENCE_S, a_pod, here
 from tests.fakes.csi_driver import ORDINARY
 
 
@@ -365,3 +365,39 @@ async def test_a_volume_for_one_pod_only_is_refused_to_another(tmp_path: Path) -
             await at.build(a_pod("u2"))
         await at.volumes.take_down("u1")
         await at.build(a_pod("u2"))
+
+
+@pytest.mark.parametrize(("abilities", "asked"), [(ORDINARY, ["NodeExpandVolume"]), (ORDINARY - {"expand"}, [])], ids=["by the driver", "by nobody"])
+async def test_what_grew_while_no_pod_had_it_is_expanded_when_one_comes(tmp_path: Path, abilities: frozenset[str], asked: list[str]) -> None:
+    async with here(tmp_path) as at:
+        await at.drive(abilities=abilities)
+        await at.describe()
+        await at.furnish()
+        await at.client.patch(kinds.PERSISTENT_VOLUME, "pv", {"spec": {"capacity": {"storage": "2Gi"}}})
+        await at.build(a_pod())
+        assert at.calls() == ["NodeStageVolume", "NodePublishVolume", *asked]
+        assert at.api.one(kinds.PERSISTENT_VOLUME_CLAIM, "c")["status"]["capacity"] == {"storage": "2Gi"}  # type: ignore[index]
+
+
+async def test_a_volume_that_cannot_be_expanded_now_is_used_as_it_is_and_tried_again(tmp_path: Path) -> None:
+    async with here(tmp_path) as at:
+        await at.drive()
+        await at.describe()
+        await at.furnish()
+        await at.client.patch(kinds.PERSISTENT_VOLUME, "pv", {"spec": {"capacity": {"storage": "2Gi"}}})
+        (at.root / "refuse-NodeExpandVolume").write_text("INTERNAL")
+        assert await at.volumes.build(a_pod(), AROUND) == mounting.AGAIN_S
+        assert at.api.one(kinds.PERSISTENT_VOLUME_CLAIM, "c")["status"]["capacity"] == {"storage": "1Gi"}  # type: ignore[index]
+        (at.root / "refuse-NodeExpandVolume").unlink()
+        assert await at.volumes.build(a_pod(), AROUND) is None
+        assert at.api.one(kinds.PERSISTENT_VOLUME_CLAIM, "c")["status"]["capacity"] == {"storage": "2Gi"}  # type: ignore[index]
+
+
+async def test_a_volume_that_is_read_only_is_not_expanded(tmp_path: Path) -> None:
+    async with here(tmp_path) as at:
+        await at.drive()
+        await at.describe()
+        await at.furnish()
+        await at.client.patch(kinds.PERSISTENT_VOLUME, "pv", {"spec": {"capacity": {"storage": "2Gi"}}})
+        await at.build(a_pod(volume={"persistentVolumeClaim": {"claimName": "c", "readOnly": True}}))
+        assert at.calls() == ["NodeStageVolume", "NodePublishVolume"]
