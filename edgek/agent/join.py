@@ -79,6 +79,7 @@ class Membership:
         self.folder = folder
         self.cluster = cluster
         self.trust = Trust(folder.server_authority.read_text(), folder.client, folder.seen)
+        self._unsaved = False
         self.linked: Callable[[], bool] = lambda: False
         self.choice = Choice(*_servers(_asked(config), cluster, self.trust))
         self._asked = _asked(config)
@@ -95,11 +96,23 @@ class Membership:
     def learn(self, cluster: Cluster) -> None:
         """The servers have moved, perhaps: written only when they did."""
         if cluster.servers in ((), self.cluster.servers):
+            if self._unsaved:
+                self._save()
             return
         self.cluster = attrs.evolve(self.cluster, servers=cluster.servers)
-        files.write_atomically(self.folder.cluster, self.cluster.encode(), files.SECRET_MODE)
+        self._save()
         self.choice.learn(_servers(self._asked, self.cluster, self.trust))
         log.info("the servers' addresses changed", servers=",".join(cluster.servers))
+
+    def _save(self) -> None:
+        """On a full disk: the next time we are linked. Until then it is known to this process alone, and that is said once."""
+        try:
+            files.write_atomically(self.folder.cluster, self.cluster.encode(), files.SECRET_MODE)
+            self._unsaved = False
+        except OSError as exc:
+            if not self._unsaved:
+                log.warning("cannot keep the servers' addresses yet", file=self.folder.cluster, error=exc)
+            self._unsaved = True
 
     def forgotten(self) -> None:
         """The cluster knows us no more: the next start of the agent joins again, if it has a token. What runs is left running."""
@@ -116,7 +129,7 @@ class Membership:
                     continue
                 try:
                     await self._renew()
-                except (errors.ApiError, Disconnected) as exc:
+                except (errors.ApiError, Disconnected, OSError) as exc:
                     log.warning("certificates cannot be renewed yet", error=exc, retry_s=RENEWAL_RETRY_S)
                     await trio.sleep(RENEWAL_RETRY_S)
         finally:

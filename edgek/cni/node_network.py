@@ -71,7 +71,8 @@ class NodeNetwork:
         self._address_changed = address_changed
         self._worker = worker or Worker(1)
         self._backend: Backend = BACKENDS[settings.backend]()
-        self._known = Remembered()  # what the file holds
+        self._known = Remembered()
+        self._unsaved = False  # the file does not hold it
         self._uplink: Uplink | None = None
         self._problems: frozenset[str] = frozenset()
         self._wake = trio.Event()
@@ -142,13 +143,23 @@ class NodeNetwork:
             self._pods.use(str(known.pod_range), mtu - self._backend.overhead_bytes)
             if former not in (None, self._pods.gateway):
                 await self._worker.run(_let_go, former)
-        if known != self._known:
-            await self._worker.run(remembered.write, self._settings.memory, known)
-            self._known = known
+        if known != self._known or self._unsaved:
+            await self._remember(known)
         self._take(seen)
         self._judge(known, seen)
         self._publish.set()
         return True
+
+    async def _remember(self, known: Remembered) -> None:
+        """On a full disk: with the next look. This process knows it all the same."""
+        self._known = known
+        try:
+            await self._worker.run(remembered.write, self._settings.memory, known)
+            self._unsaved = False
+        except OSError as error:
+            if not self._unsaved:
+                log.warning("cannot keep what a start without a server needs", file=self._settings.memory, error=error)
+            self._unsaved = True
 
     def _wanted(self) -> tuple[Remembered, list[str]]:
         """What the API says; before it has said anything, what was remembered."""

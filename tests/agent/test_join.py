@@ -13,7 +13,7 @@ from edgek.client.client import Client
 from edgek.client.https import HttpsTransport
 from edgek.client.joining import AUTHORITY_PATH, FORGOTTEN, JOIN_PATH, LINK_PATH, SERVER_NAME, Cluster
 from edgek.client.transport import Request, Response
-from edgek.host import der, pki, tls, wallclock
+from edgek.host import der, files, pki, tls, wallclock
 from edgek.host.pki import Subject
 from edgek.model import errors, kinds
 from edgek.model.credentials import JoinToken
@@ -220,6 +220,25 @@ async def test_a_server_that_moved_is_remembered(server: Joinable) -> None:
     again = await join.enter(server.config(join="", token=""))
     assert str(again.choice.current) == "192.0.2.8:6443"
     assert again.config.cluster_domain == CLUSTER.cluster_domain
+
+
+async def test_a_full_disk_does_not_end_an_agent_whose_server_moves(
+    server: Joinable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, content: bytes | str, mode: int = 0o644) -> None:
+        raise OSError(28, "No space left on device")
+
+    membership = await join.enter(server.config())
+    moved = Cluster(("https://192.0.2.8:6443",), "", "", "", "", "")
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_atomically", full)
+        for _ in range(3):
+            membership.learn(moved)
+    assert "192.0.2.8:6443" in membership.cluster.servers[0]
+    assert capsys.readouterr().err.count("No space left") == 1
+    membership.learn(moved)  # linked again
+    again = await join.enter(server.config(join="", token=""))
+    assert str(again.choice.current) == "192.0.2.8:6443"
 
 
 async def test_certificates_that_run_out_are_renewed_while_running(server: Joinable) -> None:
