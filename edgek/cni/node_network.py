@@ -246,7 +246,7 @@ class NodeNetwork:
         since = before.get("lastTransitionTime", now) if before.get("status") == wanted["status"] else now
         shown = {"type": NETWORK_UNAVAILABLE, **wanted, "lastHeartbeatTime": now, "lastTransitionTime": since}
         await self._client.patch(kinds.NODE, own.name, {"status": {"conditions": [shown]}}, subresource="status", content_type=STRATEGIC_MERGE_PATCH)
-        log.info("pod network", unavailable=wanted["status"], reason=wanted["reason"], message=wanted["message"])
+        (log.info if wanted["reason"] == nodes.UP else log.warning)("pod network", reason=wanted["reason"], message=wanted["message"])
 
 
 def _concerns_us(change: Link | Route | None) -> bool:
