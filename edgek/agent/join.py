@@ -34,7 +34,6 @@ RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 15.0
 RENEWAL_CHECK_S = 12 * 3600.0
 RENEWAL_RETRY_S = 600.0
-OUT_OF_TIME = (9, 10)  # OpenSSL's words for a certificate that is not valid yet, or no more
 
 
 @attrs.frozen
@@ -250,7 +249,7 @@ async def _join(config: Config, folder: Folder, token: JoinToken) -> Membership:
 
 async def _why_not_believed(host: str, port: int, authority: str, error: ssl.SSLCertVerificationError) -> str:
     """What is wrong with the certificate that this server showed."""
-    if error.verify_code not in OUT_OF_TIME:
+    if error.verify_code not in tls.OUT_OF_TIME:
         return (
             f"{host}:{port} shows the cluster's authority but holds no certificate of it ({error.verify_message}): somebody may stand "
             "between this machine and the server. The token was not sent"

@@ -54,11 +54,22 @@ class Server:
                 if isinstance(trust, ssl.SSLContext):
                     return await tls.dial(self.host, self.port, trust, name=self.name)
                 return _judged(await tls.dial(self.host, self.port, trust.context, name=self.name), trust)
+        except ssl.SSLCertVerificationError as exc:
+            raise Disconnected(f"cannot reach {self}: {_why_not_believed(exc)}") from exc
         except (OSError, trio.TooSlowError) as exc:
             raise Disconnected(f"cannot reach {self}: {exc or 'no answer'}") from exc
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+def _why_not_believed(error: ssl.SSLCertVerificationError) -> str:
+    said = getattr(error, "verify_message", "")  # OpenSSL's; not there where a Trust refused
+    if not said:
+        return str(error.strerror or error)
+    if error.verify_code in tls.OUT_OF_TIME:
+        return f"{said}, by this machine's clock: set it, or the server's"
+    return f"it holds no certificate of this cluster ({said}): it was set up anew, or somebody stands between. Nothing was sent"
 
 
 def _judged(channel: tls.Channel, trust: Trust) -> tls.Channel:

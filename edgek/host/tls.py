@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 YIELD_BYTES = 128 * 1024  # a big answer lets others have their turn after so many bytes
 READ_BYTES = 64 * 1024
+OUT_OF_TIME = (9, 10)  # OpenSSL's verify_code of a certificate that is not valid yet, or no more
 
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which Python has no name for
 

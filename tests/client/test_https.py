@@ -79,7 +79,7 @@ async def test_a_server_of_another_authority_is_not_believed(chain: Path) -> Non
     other = pki.make_authority("other-ca")
     async with serving(tls.server_context(chain)) as port:
         transport = HttpsTransport(Server("127.0.0.1", port, tls.client_context(other.certificate.decode())))
-        with pytest.raises(Disconnected, match="cannot reach"):
+        with pytest.raises(Disconnected, match=r"cannot reach .* holds no certificate of this cluster .* Nothing was sent"):
             await transport.request(Request("GET", "/"))
 
 
