@@ -232,6 +232,7 @@ class Mounting:
     async def _unpublish(self, share: Share) -> None:
         record = share.record
         request = {"volume_id": record.handle, "target_path": str(share.target)}
+        share.published.remove()  # before it is tried: who comes after us must not believe it
         await self._undo(
             record.driver, share.uid, messages.NODE_UNPUBLISH_VOLUME, request, f'UnmountVolume.TearDown failed for volume "{record.name}"'
         )
@@ -254,9 +255,9 @@ class Mounting:
             if self._requests.is_there(staging):
                 request = {"volume_id": record.handle, "staging_target_path": str(staging)}
                 why = f'UnmountDevice failed for volume "{record.name}"'
+                volume.staged.remove()  # before it is tried: who comes after us must not believe it
                 await self._undo(record.driver, uid, messages.NODE_UNSTAGE_VOLUME, request, why)
                 self._refuse_mounted(staging)
-                volume.staged.remove()
                 await self._files.run(remove_point, staging)
             if uid:
                 volume.drop_user(uid)

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def attempt(request: dict[str, Any], base: Path) -> str:
             sys.addaudithook(countdown.audit)
             trio.run(live, request, base, countdown)
         except BaseException as exc:
-            print(f"{type(exc).__name__}: {exc}", file=sys.stderr, flush=True)
+            traceback.print_exc()
             code = 1
         os._exit(code)
     _, status = os.waitpid(child, 0)

@@ -89,7 +89,7 @@ def a_world(base: Path, mode: str) -> Iterator[World]:
         made.close()
 
 
-@pytest.mark.parametrize(("mode", "stride"), [("Filesystem", 1), ("Block", 3), ("Inline", 3)])
+@pytest.mark.parametrize(("mode", "stride"), [("Filesystem", 1), ("Block", 5), ("Inline", 5)])
 def test_each_step_may_be_the_last_of_an_edgek(mode: str, stride: int, tmp_path: Path) -> None:
     """Of bringing, and the pod is deleted before the next one comes; and of taking away."""
     with a_world(tmp_path, mode) as world:
@@ -113,8 +113,10 @@ def die_while_taking_away(world: World, stride: int) -> None:
         assert world.published() == {"u1"}
         if world.ask("take down", step, uid="u1") == "done":
             break
-        assert world.ask("clear", known=["u1"]) == "done"  # what every edgek does when it starts
-        assert world.ask("take down", uid="u1") == "done"
+        assert world.ask("mount", uid="u2") == "done"  # another pod comes first
+        assert world.ask("clear", known=["u2"]) == "done"
+        assert world.published() == {"u2"}
+        assert world.ask("take down", uid="u2") == "done"
         assert (world.published(), world.state()["staged"], world.left()) == (set(), {}, [])
     assert step > 3
 
@@ -147,6 +149,13 @@ class Life(RuleBasedStateMachine):
         assert self.world.ask("clear", known=["u1", "u2"]) == "done"  # what every edgek does when it starts
         assert self.world.ask("take down", uid=uid) == "done"
         self.has.discard(uid)
+
+    @rule(uid=UIDS, step=STEPS)
+    def take_down_in_vain(self, uid: str, step: int) -> None:
+        """It is brought again before the next edgek has looked at what is left."""
+        self.world.ask("take down", step, uid=uid)
+        assert self.world.ask("mount", uid=uid) == "done"
+        self.has.add(uid)
 
     @rule(uid=UIDS, step=STEPS)
     def forget(self, uid: str, step: int) -> None:
