@@ -97,7 +97,7 @@ def attempt(request: dict[str, Any], base: Path) -> str:
             countdown = Countdown()
             sys.addaudithook(countdown.audit)
             trio.run(live, request, base, countdown)
-        except BaseException as exc:
+        except BaseException:
             traceback.print_exc()
             code = 1
         os._exit(code)
