@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import trio
 
 from edgek.agent.kubelet.csi import expansion, source
@@ -118,14 +119,16 @@ class Mounting:
             await self._files.run(self._keep, volume, record if known.attachment != name else known, uid)
         if not attach:
             return record
+        if order.offline and known.attached:
+            return known  # the server is away: as it was when we last heard
         try:
             context = await self.attachments.context(record, uid)
         except Disconnected as exc:
-            if not known.context and not volume.staged.path.exists():
-                raise VolumeFailed(str(exc), wanted.name) from None
-            context = known.context  # the server is away: as it was when we last used it
-        found = wanted.record(self._node_name, name, context)
-        if found != self._recorded(record):
+            if known.attached:
+                return known
+            raise VolumeFailed(str(exc), wanted.name) from None
+        found = attrs.evolve(record, context=dict(context), attached=True)
+        if found != known:
             await self._files.run(found.write, volume.folder)
         return found
 

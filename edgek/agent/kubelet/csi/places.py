@@ -38,7 +38,10 @@ FOLDER_MODE = 0o750
 
 @attrs.frozen
 class Record:
-    """What ``vol_data.json`` says. ``name`` is the PersistentVolume's, or for an inline volume the pod's own; ``context`` is from its attachment."""
+    """What ``vol_data.json`` says. ``name`` is the PersistentVolume's, or for an inline volume the pod's own.
+
+    ``attachment`` is the VolumeAttachment's name, and ``context`` what stood in it when it was last seen ``attached``.
+    """
 
     driver: str
     handle: str
@@ -48,6 +51,7 @@ class Record:
     inline: bool = False
     block: bool = False
     context: dict[str, str] = attrs.field(factory=dict)
+    attached: bool = False
 
     def write(self, folder: Path) -> None:
         raw = {
@@ -59,6 +63,7 @@ class Record:
             "volumeLifecycleMode": "Ephemeral" if self.inline else "Persistent",
             "volumeMode": "Block" if self.block else "Filesystem",
             "publishContext": self.context,
+            "attached": self.attached,
         }
         folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         part = folder / f".{RECORD}.{os.getpid()}"
@@ -83,6 +88,7 @@ class Record:
                 raw.get("volumeLifecycleMode") == "Ephemeral",
                 raw.get("volumeMode") == "Block",
                 raw.get("publishContext") or {},
+                bool(raw.get("attached")),
             )
         except FileNotFoundError:
             return None

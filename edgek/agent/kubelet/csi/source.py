@@ -46,8 +46,8 @@ class Source:
     publish_secret: SecretRef | None = None
     expand_secret: SecretRef | None = None
 
-    def record(self, node: str, attachment: str = "", context: Mapping[str, str] | None = None) -> Record:
-        return Record(self.driver, self.handle, self.name, node, attachment, self.inline, self.block, dict(context or {}))
+    def record(self, node: str, attachment: str = "") -> Record:
+        return Record(self.driver, self.handle, self.name, node, attachment, self.inline, self.block)
 
 
 def of_volume(volume: Object, *, read_only: bool) -> Source:

@@ -76,6 +76,7 @@ class Here:
     client: Client
     storage: Storage
     volumes: PodVolumes
+    references: References
     mounter: Mounter
     woken: Woken
     node: Informer[Object]
@@ -185,5 +186,5 @@ async def here(folder: Path, *, api: Api | None = None, mounter: Mounter | None 
         node.add_handler(lambda key, old, new: storage.node_changed(new) if new else None)
         nursery.start_soon(node.run)
         volumes = PodVolumes(told, client, references, mounter, storage, InLine())
-        yield Here(folder, api, client, storage, volumes, mounter, woken, node, nursery)
+        yield Here(folder, api, client, storage, volumes, references, mounter, woken, node, nursery)
         nursery.cancel_scope.cancel()

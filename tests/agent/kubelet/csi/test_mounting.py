@@ -401,3 +401,18 @@ async def test_a_volume_that_is_read_only_is_not_expanded(tmp_path: Path) -> Non
         await at.client.patch(kinds.PERSISTENT_VOLUME, "pv", {"spec": {"capacity": {"storage": "2Gi"}}})
         await at.build(a_pod(volume={"persistentVolumeClaim": {"claimName": "c", "readOnly": True}}))
         assert at.calls() == ["NodeStageVolume", "NodePublishVolume"]
+
+
+async def test_without_a_server_an_attached_volume_is_as_it_was_last_heard_of(tmp_path: Path) -> None:
+    async with here(tmp_path) as at:
+        await at.drive()
+        await at.describe(attachRequired=True)
+        await at.furnish()
+        await at.attach(device="/dev/x")
+        await at.build(a_pod())
+        at.storage.mounting.boot = "the next one"
+        at.references.offline = True
+        at.storage.mounting.attachments.node_changed({})  # the Node is not known yet
+        await at.build(a_pod())
+        assert at.calls() == ["NodeStageVolume", "NodePublishVolume"] * 2
+        assert at.call("NodeStageVolume")["publish_context"] == {"device": "/dev/x"}

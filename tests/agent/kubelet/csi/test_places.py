@@ -8,7 +8,7 @@ import pytest
 
 from edgek.agent.kubelet.csi.places import RECORD, Places, Record, remove_device, remove_point
 
-RECORDS = [Record("d.example.com", "h/1", "pv", "node-1", "csi-x", context={"a": "b"}), Record("d.example.com", "h", "v", inline=True)]
+RECORDS = [Record("d.example.com", "h/1", "pv", "node-1", "csi-x", context={"a": "b"}, attached=True), Record("d.example.com", "h", "v", inline=True)]
 
 
 @pytest.mark.parametrize("record", [*RECORDS, Record("d.example.com", "h", "pv", block=True)], ids=["attached", "inline", "block"])
