@@ -70,7 +70,8 @@ def _kept(config: Config) -> JoinToken:
     try:
         return JoinToken.parse(config.kept_token.read_text().strip())
     except FileNotFoundError:
-        raise UsageError(f"{config.kept_token} is not there: start `edgek server` once, or name its --data-dir") from None
+        hint = "tokens are on the server's machine; start `edgek server` there once, or name its --data-dir"
+        raise UsageError(f"{config.kept_token} is not there: {hint}") from None
     except PermissionError:
         options.need_root("reading the token")
         raise
