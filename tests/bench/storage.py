@@ -125,16 +125,20 @@ def io(node: Box, access: Access) -> dict[str, float]:
     program.write_bytes(Path(images.BUSYBOX).read_bytes())
     program.chmod(0o755)
     inside, outside = list[tuple[float, float]](), list[tuple[float, float]]()
-    for _ in range(ROUNDS_OF_IO):
-        inside.append(speed(["kubectl", "--kubeconfig", str(node.cluster.kubeconfig), "exec", "io", "--"], "busybox", "/v", node))
-        outside.append(speed([], str(program), str(beside), node))
+    for turn in range(ROUNDS_OF_IO):
+        for within in (True, False) if turn % 2 else (False, True):
+            if within:
+                inside.append(speed(["kubectl", "--kubeconfig", str(node.cluster.kubeconfig), "exec", "io", "--"], "busybox", "/v", node))
+            else:
+                outside.append(speed([], str(program), str(beside), node))
     assert not list(volume.iterdir()), "the files were elsewhere"
-    ratios = [statistics.median(one[way] / other[way] for one, other in zip(inside, outside, strict=True)) * 100 for way in (0, 1)]
+    write, host_write = (statistics.median(each[0] for each in rounds) for rounds in (inside, outside))
+    read, host_read = (statistics.median(each[1] for each in rounds) for rounds in (inside, outside))
     return {
-        "write_of_host_percent": ratios[0],
-        "read_of_host_percent": ratios[1],
-        "write_inside_mb_per_s": statistics.median(each[0] for each in inside),
-        "write_host_mb_per_s": statistics.median(each[0] for each in outside),
+        "write_of_host_percent": write / host_write * 100,
+        "read_of_host_percent": read / host_read * 100,
+        "write_inside_mb_per_s": write,
+        "write_host_mb_per_s": host_write,
     }
 
 

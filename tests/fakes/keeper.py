@@ -42,17 +42,21 @@ class Book:
 
 @attrs.define
 class Overheard:
-    """A driver's services that write down what they are asked. ``before`` may raise, or wait, in their place."""
+    """A driver's services that write down what they are asked. ``before`` and ``after`` may raise in their place, or end the one who asks."""
 
     below: Services
     calls: list[str] = attrs.field(factory=list)
     before: Callable[[str], None] = lambda call: None
+    after: Callable[[str], None] = lambda call: None
 
     async def call(self, method: Method, values: Mapping[str, Any], *, timeout_s: float | None) -> Values:
         name = method.path.rpartition("/")[2]
         self.calls.append(name)
         self.before(name)
-        return await self.below.call(method, values, timeout_s=timeout_s)
+        answer = await self.below.call(method, values, timeout_s=timeout_s)
+        self.after(name)
+        await trio.lowlevel.checkpoint()
+        return answer
 
 
 class KeeperNode:

@@ -15,6 +15,7 @@ from edgek.host.rpc import RpcError
 from edgek.model import kinds, objects
 from edgek.model.local_storage import FINALIZER, FORMER, FORMER_FINALIZER, IN_USE_FINALIZER, MAKE, NODE_LABEL, TROUBLE
 from edgek.model.objects import Object
+from edgek.server.controllers.expansion import ExpansionController
 from edgek.server.controllers.provisioning import ProvisioningController
 from edgek.server.controllers.volumebinding import VolumeBindingController
 from edgek.server.controllers.volumeprotection import ClaimProtectionController, VolumeProtectionController
@@ -154,6 +155,40 @@ async def test_a_hundred_claims_are_served(tmp_path: Path, autojump_clock: Any) 
         await found.cluster.settle()
         assert all(volume_of(found.cluster, f"data-{number}").startswith("pvc-") for number in range(100))
         assert len(found.nodes["node-1"].volumes) == 100
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_keeper_that_is_killed_around_any_call_goes_on_where_it_was(tmp_path: Path, autojump_clock: Any, when: str) -> None:
+    controllers = (*ALL, ExpansionController)
+    async with storage(tmp_path, controllers=controllers, allowVolumeExpansion=True) as found:
+        node = found.nodes["node-1"]
+
+        def die(call: str) -> None:
+            deaths.append(call)
+            if deaths.count(call) == 1:
+                found.stop("node-1")
+
+        deaths: list[str] = []
+        setattr(node.hostpath, when, die)
+        name = await found.ask()
+        assert volume_of(found.cluster) == "Pending"
+        await found.start("node-1")
+        await found.cluster.settle()
+        assert volume_of(found.cluster) == name
+        (node.root / name / "page").write_text("one")
+        await found.cluster.change(kinds.PERSISTENT_VOLUME_CLAIM, "data", {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
+        await found.cluster.settle()
+        await found.start("node-1")
+        await found.cluster.settle()
+        assert found.cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "data")["status"]["capacity"] == {"storage": "2Gi"}
+        assert (node.root / name / "page").read_text() == "one"
+        await found.drop()
+        assert found.has(name)
+        await found.start("node-1")
+        await found.cluster.settle()
+        assert not found.has(name)
+        assert node.volumes == []
+        assert {call: deaths.count(call) for call in deaths} == {"CreateVolume": 2, "ControllerExpandVolume": 2, "DeleteVolume": 2}
 
 
 # Refused

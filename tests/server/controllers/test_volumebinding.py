@@ -168,3 +168,20 @@ async def test_a_claim_that_only_an_old_cache_misses_keeps_its_volume(autojump_c
         before = len(cluster.api.writes)
         await controller.reconcile("volume|provisioned")
         assert len(cluster.api.writes) == before
+
+
+async def test_what_an_external_provisioner_made_is_bound_and_left_to_it_in_the_end(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.STORAGE_CLASS, {"metadata": {"name": "cloud"}, "provisioner": "example.com/disk"})
+        made = await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim(storageClassName="cloud"))
+        reference = {"kind": "PersistentVolumeClaim", "namespace": "default", "name": "data", "uid": objects.uid(made)}
+        theirs = volume("pvc-1", storageClassName="cloud", claimRef=reference, persistentVolumeReclaimPolicy="Delete")
+        theirs["metadata"]["annotations"] = {"pv.kubernetes.io/provisioned-by": "example.com/disk"}
+        await cluster.create(kinds.PERSISTENT_VOLUME, theirs)
+        await cluster.settle()
+        assert (volume_of(cluster), phase(cluster, "pvc-1")) == ("pvc-1", "Bound")
+        await cluster.change(kinds.PERSISTENT_VOLUME_CLAIM, "data", {"metadata": {"finalizers": None}})
+        await cluster.client.delete(kinds.PERSISTENT_VOLUME_CLAIM, "data", "default")
+        await cluster.settle()
+        assert phase(cluster, "pvc-1") == "Released"
+        assert not objects.is_deleting(cluster.get(kinds.PERSISTENT_VOLUME, "pvc-1"))
