@@ -216,12 +216,20 @@ async def dial(host: str, port: int, context: ssl.SSLContext | None, *, name: st
         try:
             await _connect(sock, address)
             channel = _wrap_client(sock, context, name or host)
-            await channel.handshake()
         except OSError as exc:
             sock.close()
             failure = exc
+            continue
         except BaseException:
             sock.close()
+            raise
+        try:
+            await channel.handshake()
+        except OSError as exc:
+            channel.close()  # the socket is the channel's by now
+            failure = exc
+        except BaseException:
+            channel.close()
             raise
         else:
             return channel

@@ -1,10 +1,13 @@
 import errno
+import gc
+import os
 import socket
 import ssl
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from edgek.host import pki, tls
 from edgek.host.pki import Subject
@@ -129,3 +132,36 @@ async def test_dialling_where_nobody_listens_is_an_error() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(OSError, match="refused"):
         await tls.dial("127.0.0.1", port, None)
+
+
+async def test_a_handshake_that_fails_leaves_no_socket_behind() -> None:
+    """Nobody collects garbage for a program at rest: what is not closed stays."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+
+    async def hang_up() -> None:
+        accepting = trio.socket.from_stdlib_socket(listener)
+        while True:
+            connection, _ = await accepting.accept()
+            connection.close()
+
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hang_up)
+        gc.collect()
+        gc.disable()
+        try:
+            before = open_files()
+            for _ in range(5):
+                with pytest.raises(OSError):
+                    await tls.dial("127.0.0.1", port, tls.blind_context())
+                with trio.move_on_after(0):
+                    await tls.dial("127.0.0.1", port, tls.blind_context())
+            await trio.testing.wait_all_tasks_blocked()
+            assert open_files() == before
+        finally:
+            gc.enable()
+        nursery.cancel_scope.cancel()
+    listener.close()
