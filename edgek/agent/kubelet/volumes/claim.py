@@ -49,8 +49,9 @@ async def bring(order: Order, claim: Object, *, read_only: bool) -> Ready:
     if spec.get("nfs"):
         return await nfs.of_volume(order, volume, read_only=read_only)
     path = await order.lane.run(place_of, volume, within_s=ANSWER_MOST_S)
-    if spec.get("local") and order.fs_group is not None and not read_only and not path.is_block_device():
+    if spec.get("local") and spec.get("volumeMode") != "Block" and order.fs_group is not None and not read_only and not order.path.exists():
         await order.lane.run(ownership.give, path, order.fs_group, order.group_change_policy)
+        order.path.mkdir(parents=True)  # says that it is done: a large volume takes its time
     return Ready(path, owned=False)
 
 

@@ -209,3 +209,33 @@ async def test_an_unknown_type_is_refused_by_name(tmp_path: Path, autojump_clock
     async with here(tmp_path) as at:
         with pytest.raises(MountFailed, match="volumes of type iscsi are not supported on this node"):
             await at.build({"name": "v", "iscsi": {"targetPortal": "a", "iqn": "b", "lun": 0}})
+
+
+@pytest.mark.root
+async def test_a_local_volume_is_given_to_the_pods_group_once(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with here(tmp_path) as at:
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "disk" / "file").touch(mode=0o600)
+        spec = {"local": {"path": str(tmp_path / "disk")}}
+        await at.client.create(kinds.PERSISTENT_VOLUME, {"metadata": {"name": "pv"}, "spec": spec})
+        await at.client.create(kinds.PERSISTENT_VOLUME_CLAIM, {"metadata": {"name": "c"}, "spec": {"volumeName": "pv"}}, "default")
+        await at.client.patch(kinds.PERSISTENT_VOLUME_CLAIM, "c", {"status": {"phase": "Bound"}}, "default", subresource="status")
+        volume = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
+        await at.build(volume, securityContext={"fsGroup": 4321})
+        found = (tmp_path / "disk" / "file").stat()
+        assert (found.st_gid, found.st_mode & 0o777) == (4321, 0o660)
+        (tmp_path / "disk" / "file").chmod(0o600)
+        await at.build(volume, securityContext={"fsGroup": 4321})
+        assert (tmp_path / "disk" / "file").stat().st_mode & 0o777 == 0o600
+        await at.volumes.take_down("u1")
+        assert (tmp_path / "disk" / "file").exists()
+
+
+async def test_a_local_volume_that_is_a_file_is_refused(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with here(tmp_path) as at:
+        (tmp_path / "file").touch()
+        await at.client.create(kinds.PERSISTENT_VOLUME, {"metadata": {"name": "pv"}, "spec": {"local": {"path": str(tmp_path / "file")}}})
+        await at.client.create(kinds.PERSISTENT_VOLUME_CLAIM, {"metadata": {"name": "c"}, "spec": {"volumeName": "pv"}}, "default")
+        await at.client.patch(kinds.PERSISTENT_VOLUME_CLAIM, "c", {"status": {"phase": "Bound"}}, "default", subresource="status")
+        with pytest.raises(MountFailed, match="is no directory"):
+            await at.build({"name": "v", "persistentVolumeClaim": {"claimName": "c"}})
