@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from edgek.client.transport import Disconnected
+from edgek.cni.reach import Verdict
 from edgek.cni.vxlan import mac_of
 from edgek.host import netlink
 from edgek.host.vxlan import mend_checksums
@@ -270,7 +271,8 @@ async def test_where_the_tunnel_does_not_get_through_the_node_says_so_and_takes_
         await until(lambda: all(three.condition(node.name).get("reason") == "PodNetworkUp" for node in three.nodes))
         return
     one, two, _ = three.nodes
-    await until(lambda: three.condition("one").get("reason") == "PodNetworkUp")
+    await until(lambda: all(node.network.verdict == Verdict(reached=True) for node in three.nodes))
+    await until(lambda: all(three.condition(node.name).get("reason") == "PodNetworkUp" for node in three.nodes))
     before = three.condition("two")
     one.machine.sh("nft 'add table inet wall; add chain inet wall in { type filter hook input priority 0; }'")
     one.machine.sh("nft add rule inet wall in udp dport 8472 drop")
@@ -308,13 +310,20 @@ async def test_what_breaks_in_silence_is_noticed_by_what_pods_send_in_vain(three
     for node in three.nodes:
         await three.says(node.name, ready=True)
     one, two, _ = three.nodes
-    await until(lambda: three.condition("one").get("reason") == "PodNetworkUp")
     if one.backend == "host-gw":
+        await until(lambda: one.network.verdict == Verdict())  # there is no tunnel that could tell
         return
+    await until(lambda: one.network.verdict == Verdict(reached=True))
     three.switch.ip("link set port1 down")
     three.switch.ip("link set port2 down")  # one hears nothing of it
-    while three.condition("one")["status"] == "False":
-        assert await fails(one.pods[0], two.pods[0])
+    with netlink.in_namespace(one.pods[0].place, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+
+        def said_and_sent() -> bool:
+            for _ in range(3):
+                sender.sendto(b"in vain", (str(two.pods[0].address), 9))
+            return three.condition("one")["status"] == "True"
+
+        await until(said_and_sent)
     assert "two" in three.condition("one")["message"]
 
 
