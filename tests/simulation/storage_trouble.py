@@ -11,10 +11,10 @@ import attrs
 import trio
 
 from edgek.model import errors, kinds, objects
-from edgek.model.local_storage import HOSTPATH, is_being_made
+from edgek.model.local_storage import HOSTPATH, NODE_LABEL, is_being_made
 from edgek.model.objects import Object
 from tests.simulation import trouble
-from tests.simulation.cluster import SimulatedCluster, is_ready
+from tests.simulation.cluster import Change, SimulatedCluster, is_ready
 from tests.simulation.trouble import Step
 from tests.simulation.wire import no_delay, no_trouble
 from tests.simulation.workloads import claim, pod, with_claim
@@ -84,11 +84,20 @@ OPERATIONS: dict[str, Callable[[SimulatedCluster, int], Awaitable[None]]] = {
 
 @attrs.define
 class Witness:
-    """Writes into each volume once, when its claim has it, and looks after it from then on."""
+    """Writes into each volume once, when its claim has it, and looks after it from then on.
+
+    ``let_go`` are volumes that went while their node was not in the cluster: their directories stay where nobody reaches them.
+    """
 
     cluster: SimulatedCluster
     marked: dict[str, str] = attrs.field(factory=dict)  # by volume: the uid of its claim
     found: list[str] = attrs.field(factory=list)
+    let_go: set[str] = attrs.field(factory=set)
+
+    def hear(self, change: Change) -> None:
+        is_volume = change.key.resource == kinds.PERSISTENT_VOLUME.storage
+        if change.type == "DELETED" and is_volume and self.cluster.find(kinds.NODE, objects.labels(change.obj).get(NODE_LABEL, "")) is None:
+            self.let_go.add(change.key.name)
 
     def look(self) -> None:
         folders = self._folders()
@@ -113,6 +122,7 @@ async def carry_out(cluster: SimulatedCluster, steps: list[Step]) -> list[str]:
     """What was wrong, then and in the end."""
     await cluster.create(kinds.STORAGE_CLASS, KEPT_CLASS)
     witness = Witness(cluster)
+    cluster.store.observers.append(witness.hear)
     kept: set[str] = set()
     for step in steps:
         with suppress(errors.NotFound, errors.Conflict):
@@ -143,8 +153,7 @@ async def make_peace(cluster: SimulatedCluster) -> None:
 def faults(cluster: SimulatedCluster, witness: Witness, kept: set[str]) -> Iterator[str]:
     volumes = {objects.name(each): each for each in cluster.all(kinds.PERSISTENT_VOLUME)}
     claims = {objects.name(each): each for each in cluster.all(kinds.PERSISTENT_VOLUME_CLAIM)}
-    let_go = {each["involvedObject"]["name"] for each in cluster.all(kinds.EVENT) if each["reason"] == "VolumeAbandoned"}
-    for name in {name for node in cluster.nodes.values() for name in node.volumes} - volumes.keys() - kept - let_go:
+    for name in {name for node in cluster.nodes.values() for name in node.volumes} - volumes.keys() - kept - witness.let_go:
         yield f"the directory {name} is left behind"
     lost = {each for each in witness.marked if each in kept} - {name for node in cluster.nodes.values() for name in node.volumes}
     for name in lost:
