@@ -125,9 +125,10 @@ class TaintEvictionController:
             elif limit <= 0:
                 return 0.0
             else:
-                # What was stamped by a clock that is ahead of ours counts from now.
+                # What was stamped by a clock that is ahead of ours counts from now; a clock that was set forward makes no time pass.
                 now = wallclock.now()
-                left.append(min(max(taint.added or seen.wall, pod.created), now) + limit - now)
+                began = min(max(taint.added or seen.wall, pod.created), now)
+                left.append(began + limit - now + wallclock.jumped_since(began))
         return min(left, default=None)
 
     def _limit_s(self, pod: PodView, taint: NoExecute) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
 from edgek.host import wallclock
 from edgek.model import errors, kinds, objects
@@ -12,7 +13,7 @@ from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 from edgek.model.when_away import ANNOTATION, MARGIN_S
 from edgek.server.controllers.tainteviction import TaintEvictionController
-from tests.fakes.scene import Scene, pod_template, scene
+from tests.fakes.scene import EPOCH, Scene, pod_template, scene
 
 
 async def pod(cluster: Scene, name: str, *tolerations: dict[str, Any]) -> None:
@@ -185,3 +186,23 @@ async def test_a_node_that_was_never_told_to_stop_a_pod_is_not_expected_to_have_
         await cluster.change(kinds.NODE, "node-1", lost("unreachable"))
         await cluster.settle(100)
         assert names(cluster) == set()
+
+
+async def test_a_clock_that_is_set_forward_replaces_no_pod_before_its_time(autojump_clock: Any) -> None:
+    async with scene(TaintEvictionController) as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
+        await said_pod(cluster, "replace=10m")
+        await cluster.settle()
+        wallclock.compare(trio.current_time())
+        await cluster.change(kinds.NODE, "node-1", lost("unreachable"))
+        await cluster.settle(60)
+        set_forward_s = 86400.0
+        former = wallclock._Clock.source
+        wallclock._Clock.source = staticmethod(lambda: EPOCH + set_forward_s + trio.current_time())
+        wallclock.compare(trio.current_time())  # as a node does with every beat
+        await cluster.change(kinds.POD, "it", {"metadata": {"labels": {"look": "again"}}})
+        await cluster.settle(500)
+        assert names(cluster) == {"it"}
+        await cluster.settle(60)
+        assert names(cluster) == set()
+        wallclock._Clock.source = former
