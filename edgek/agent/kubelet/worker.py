@@ -65,6 +65,7 @@ class PodWorker:
         self._failures: dict[str, int] = {}
         self._volumes_ready = False
         self._volumes_due: float | None = None
+        self._changes = 0  # of what the pod refers to: one that comes while volumes are built from what was before must not be lost
         self._waits: list[Wait] = []  # of the newest plan
         self._tried: tuple[list[Action], Seen] | None = None  # what was done last, and what was seen before it
         self._applied: dict[str, Object] = {}  # by container id, the resources it has been given
@@ -85,8 +86,7 @@ class PodWorker:
         """Something that the pod refers to changed: what failed for want of it may be tried again now."""
         self._troubles.clear()
         self._pause_until = 0.0
-        if self._volumes_ready:
-            self._volumes_due = trio.current_time()
+        self._volumes_old()
         self.wake()
 
     def update(self, pod: Object) -> None:
@@ -94,8 +94,7 @@ class PodWorker:
         before, self.pod = self.pod, pod
         if before is not None and _labels(before) != _labels(pod):
             self._troubles.clear()  # an environment or a subPath may be made from these
-            if self._volumes_ready:
-                self._volumes_due = trio.current_time()
+            self._volumes_old()
         if before is not None and _more_urgent(before, pod, killing=self._killing):
             self._interrupt()
         self._wake.set()  # mostly it is our own status coming back: the runtime need not be asked about that
@@ -322,7 +321,7 @@ class PodWorker:
         performer, asked = self._tools.performer, self.pod or {}
         try:
             if isinstance(action, PrepareVolumes) and self.pod is not None:
-                self._volumes_due = _after(await performer.prepare_volumes(self.pod, self.seen))
+                await self._prepare_volumes(self.pod)
                 self._volumes_ready = True
                 self._recovered(VOLUMES)
             else:
@@ -357,6 +356,17 @@ class PodWorker:
         self._failures.pop(name, None)
         self._troubles.pop(name, None)
 
+    def _volumes_old(self) -> None:
+        self._changes += 1
+        if self._volumes_ready:
+            self._volumes_due = trio.current_time()
+
+    async def _prepare_volumes(self, pod: Object) -> None:
+        """And when to do it again: at once, if something changed meanwhile."""
+        changes = self._changes
+        again = _after(await self._tools.performer.prepare_volumes(pod, self.seen))
+        self._volumes_due = again if changes == self._changes else trio.current_time()
+
     async def _refresh_volumes(self) -> bool:
         """Bring volumes up to date where that is due; what fails is tried again later, the containers go on."""
         if self._volumes_due is None or trio.current_time() < self._volumes_due or self.pod is None or not self.seen.alive:
@@ -364,7 +374,7 @@ class PodWorker:
         self._volumes_due = None
         with trio.CancelScope() as self._scope:  # what hangs on a driver or a server does not hold up the pod's end
             try:
-                self._volumes_due = _after(await self._tools.performer.prepare_volumes(self.pod, self.seen))
+                await self._prepare_volumes(self.pod)
                 self._recovered(VOLUMES)
             except ActionFailed:
                 self._volumes_due = trio.current_time() + self._pause_s(VOLUMES)
