@@ -27,8 +27,11 @@ class Unreachable(Exception):
 
 @attrs.define
 class _Watched:
+    """``unanswered`` are users that did not wait for the first answer, and must hear of it; to others it is no change."""
+
     informer: Informer[Object]
     users: set[str]
+    unanswered: set[str] = attrs.field(factory=set)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
@@ -65,6 +68,7 @@ class References:
             await watched.informer.synced.wait()
         if watched.informer.synced.is_set():
             return watched.informer.get(f"{key[1]}/{name}" if key[1] else name)
+        watched.unanswered.add(uid)
         copy = self.copies.find_object(*key)
         if copy is None:
             raise Unreachable(f"the API does not answer for {kind.singular} {name!r}")
@@ -74,6 +78,7 @@ class References:
         """The pod is gone; objects that nobody else uses are no longer watched."""
         for key, watched in list(self._watched.items()):
             watched.users.discard(uid)
+            watched.unanswered.discard(uid)
             if not watched.users:
                 watched.scope.cancel()
                 del self._watched[key]
@@ -95,7 +100,7 @@ class References:
                 self.copies.drop_object(*wanted)
             else:
                 self.copies.keep_object(wanted[0], new)
-            for uid in list(watched.users):
+            for uid in list(watched.users if watched.informer.synced.is_set() else watched.unanswered):
                 self._changed(uid)
 
         watched.informer.add_handler(tell)
