@@ -41,7 +41,7 @@ async def live_through(folder: Path, fate: tuple[list[Vanish], ...], server: lis
         await vanishing.live(cluster, fate, server)
         # Only an agent that runs can stop anything.
         certain = not any(each.how == "dead_agent" and each.away_s > LATEST_S for node in fate for each in node)
-        return (census.twice if certain else []) + await vanishing.faults(cluster, kept, fate)
+        return (census.twice if certain else []) + await vanishing.faults(cluster, kept, fate, calm=not server)
 
 
 def run(folder: Path, fate: tuple[list[Vanish], ...], server: list[Server]) -> list[str]:

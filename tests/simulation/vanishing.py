@@ -199,8 +199,8 @@ def places(cluster: SimulatedCluster, app: str) -> dict[str, str]:
     return {objects.uid(pod): pod["spec"]["nodeName"] for pod in pods}
 
 
-async def faults(cluster: SimulatedCluster, kept: dict[str, str], nodes: Sequence[Sequence[Vanish]]) -> list[str]:
-    """``kept``: where the pods were that are to be kept."""
+async def faults(cluster: SimulatedCluster, kept: dict[str, str], nodes: Sequence[Sequence[Vanish]], *, calm: bool) -> list[str]:
+    """``kept``: where the pods were that are to be kept. ``calm``: nothing but the nodes had trouble."""
     found = []
     for app, replicas in REPLICAS.items():
         ready = [pod for pod in cluster.ready_pods() if objects.labels(pod)["app"] == app]
@@ -213,13 +213,15 @@ async def faults(cluster: SimulatedCluster, kept: dict[str, str], nodes: Sequenc
         running = {box.uid for box in await node.runtime.sandboxes() if box.ready}
         if running != wanted:
             found.append(f"{node.name} runs {running}, should run {wanted}")
-        found += [f"{pod['metadata']['name']} was restarted on {node.name}" for pod in cluster.pods(node=node.name) if _needlessly(pod, fate)]
+        found += [
+            f"{pod['metadata']['name']} was restarted on {node.name}" for pod in cluster.pods(node=node.name) if _needlessly(pod, fate, calm=calm)
+        ]
     return found
 
 
-def _needlessly(pod: Object, fate: Sequence[Vanish]) -> bool:
+def _needlessly(pod: Object, fate: Sequence[Vanish], *, calm: bool) -> bool:
     """Whether it was restarted though its node always had power, and it was never to be stopped."""
     restarts = sum(each["restartCount"] for each in pod["status"].get("containerStatuses") or ())
     if not restarts or any(each.how in POWER for each in fate):
         return False
-    return objects.labels(pod)["app"] != "one" or all(each.away_s < STOP_S - LATEST_S for each in fate)
+    return objects.labels(pod)["app"] != "one" or (calm and sum(each.away_s for each in fate) < STOP_S - LATEST_S)
