@@ -20,7 +20,7 @@ from tests.simulation.trouble import Step
 from tests.simulation.workloads import claim, pod, with_claim
 
 SEARCHED = int(os.environ.get("TROUBLE", "0"))
-EXAMPLES = SEARCHED or 6
+EXAMPLES = SEARCHED or 4  # about two seconds each
 
 LOCAL_CLASS = {"metadata": {"name": "disks"}, "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"}
 

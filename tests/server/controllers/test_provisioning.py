@@ -11,15 +11,17 @@ import attrs
 import pytest
 import trio
 
+from edgek.csi.nfs import Nfs
 from edgek.host.rpc import RpcError
 from edgek.model import kinds, objects
-from edgek.model.local_storage import FINALIZER, FORMER, FORMER_FINALIZER, IN_USE_FINALIZER, MAKE, NODE_LABEL, TROUBLE
+from edgek.model.local_storage import FINALIZER, FORMER, FORMER_FINALIZER, IN_USE_FINALIZER, MAKE, NFS, NODE_LABEL, TROUBLE
 from edgek.model.objects import Object
 from edgek.server.controllers.expansion import ExpansionController
 from edgek.server.controllers.provisioning import ProvisioningController
 from edgek.server.controllers.volumebinding import VolumeBindingController
 from edgek.server.controllers.volumeprotection import ClaimProtectionController, VolumeProtectionController
 from tests.fakes.keeper import KeeperNode
+from tests.fakes.reach import Folder
 from tests.fakes.scene import Scene, pod_template, scene
 from tests.server.controllers.test_volumebinding import claim, phase, volume_of
 
@@ -422,6 +424,35 @@ async def test_a_class_of_an_export_tells_the_node_where_the_volume_is(tmp_path:
         assert csi["volumeHandle"] == f"files.example#/exports##{name}"
         assert csi["volumeAttributes"] == {"server": "files.example", "share": "/exports", "subDir": "default/data"}
         assert "nodeAffinity" not in found.volume(name)["spec"]
+
+
+async def test_an_export_keeps_volumes_for_any_node_and_a_dead_server_is_told_and_waited_for(tmp_path: Path, autojump_clock: Any) -> None:
+    immediate = {"provisioner": NFS, "volumeBindingMode": "Immediate", "parameters": NFS_PLACE, "mountOptions": ["vers=4.2", "noatime"]}
+    async with storage(tmp_path, controllers=(*ALL, ExpansionController), allowVolumeExpansion=True, **immediate) as found:
+        export = Folder(tmp_path / "export")
+        calls = found.nodes["node-1"].put(NFS, lambda: Nfs(reach=export))
+        export.down = True
+        name = await found.ask(node="", accessModes=["ReadWriteMany"])
+        why = 'failed to provision volume with StorageClass "local-path": rpc error: code = DeadlineExceeded desc = files.example does not answer'
+        assert found.said("ProvisioningFailed") == [why]
+        assert volume_of(found.cluster) == "Pending"
+        export.down = False
+        await found.cluster.settle(120)
+        assert volume_of(found.cluster) == name
+        made = found.volume(name)["spec"]
+        assert made["csi"]["volumeHandle"] == f"files.example#/exports#vers=4.2#{name}"
+        assert made["csi"]["volumeAttributes"] == {"server": "files.example", "share": "/exports", "subDir": name}
+        (export.path / name / "page").write_text("one")
+        copy = await found.ask("copy", node="", size="2Gi", dataSource={"kind": "PersistentVolumeClaim", "name": "data"})
+        assert (export.path / copy / "page").read_text() == "one"
+        await found.cluster.change(kinds.PERSISTENT_VOLUME_CLAIM, "data", {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
+        await found.cluster.settle()
+        assert found.cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "data")["status"]["capacity"] == {"storage": "2Gi"}
+        for each in ("data", "copy"):
+            await found.drop(each)
+        assert not found.has(name)
+        assert [each.name for each in export.path.iterdir() if each.name != ".edgek"] == []
+        assert calls.calls[-1] == "DeleteVolume"
 
 
 async def test_work_on_an_export_passes_to_another_node_when_its_keeper_is_away(tmp_path: Path, autojump_clock: Any) -> None:
