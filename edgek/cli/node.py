@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="edgek node", description="Forget a node.")
     options.add(parser, access.OPTIONS)
     actions = parser.add_subparsers(dest="action", required=True)
-    forgetting = actions.add_parser("forget", help="delete the node, and let another machine join under its name")
+    forgetting = actions.add_parser("forget", help="delete the node, make its certificate worthless, and let another machine have its name")
     forgetting.add_argument("name", metavar="NAME")
     found = options.parse(parser, arguments)
     return trio.run(_forget, options.configure(found), found.name)
@@ -40,5 +40,6 @@ async def _forget(config: Config, name: str) -> int:
         return 1
     finally:
         transport.close()
-    print(f"{name} is forgotten" if known else f"there is no node {name!r}", file=sys.stdout if known else sys.stderr)
+    said = f"{name} is forgotten: a machine may join under that name. What runs on the former one runs on until it is stopped there"
+    print(said if known else f"there is no node {name!r}", file=sys.stdout if known else sys.stderr)
     return 0 if known else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,9 +27,10 @@ def pod(name: str, said: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
+def server(web_one: Path) -> Iterator[Cluster]:
     cluster = Cluster("--node-monitor-grace-period", f"{GRACE_S}s", "--default-unreachable-toleration-seconds", "3600")
     try:
+        (cluster.images / web_one.name).write_bytes(web_one.read_bytes())
         cluster.start()
         yield cluster
     finally:
@@ -75,6 +77,51 @@ def test_a_node_without_its_server_stops_the_pod_that_says_so_and_starts_it_agai
     shown = "jsonpath={.metadata.uid} {.status.containerStatuses[0].restartCount}"
     server.until(lambda: server.kubectl("get", "pod", "single", "-o", shown) == f"{uid} 1", 20, "and the API says so", far.log_end)
     assert began(far)["kept"] == before["kept"], "the other did not notice"
+
+
+def test_a_drained_node_gives_its_pods_away_and_takes_pods_again(server: Cluster, far: Outpost) -> None:
+    server.kubectl("cordon", "box")
+    server.apply(web())
+    server.kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout_s=70)
+    assert where(server) == {"far"}
+    server.kubectl("uncordon", "box")
+    server.kubectl("drain", "far", "--pod-selector=app=web", "--timeout=60s", timeout_s=70)
+    server.kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout_s=70)
+    assert where(server) == {"box"}
+    server.kubectl("uncordon", "far")
+
+
+def test_pods_of_a_dead_node_are_replaced_and_cleared_when_it_comes_back(server: Cluster, far: Outpost) -> None:
+    server.kubectl("cordon", "box")
+    server.kubectl("rollout", "restart", "deployment/web")
+    server.kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout_s=70)
+    assert where(server) == {"far"}
+    server.kubectl("uncordon", "box")
+    far.power_cut()
+    server.until(lambda: where(server) == {"box"}, GRACE_S + 30, "they run elsewhere", lambda: server.kubectl("get", "pods", "-o", "wide"))
+    far.start(joining=False)
+    far.until(lambda: {*running(far)} == {"single", "kept"}, 60, "only its own run there", far.log_end)
+    server.until(lambda: server.kubectl("get", "pods", "-l", "app=web", "-o", "name").count("pod/") == 2, 30, "the lost ones are gone")
+
+
+def web() -> dict[str, Any]:
+    """Two pods that are replaced as soon as their node is lost."""
+    made = pod("web", "replace=0s")
+    made["spec"].pop("nodeName")
+    template = {"metadata": {"labels": {"app": "web"}, "annotations": made["metadata"]["annotations"]}, "spec": made["spec"]}
+    spec = {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+
+
+def where(server: Cluster) -> set[str]:
+    """The nodes on which ready pods of the deployment are; nothing before there are two."""
+    nodes = [
+        each["spec"]["nodeName"]
+        for each in json.loads(server.kubectl("get", "pods", "-l", "app=web", "-o", "json"))["items"]
+        if "deletionTimestamp" not in each["metadata"]
+        and any(found["type"] == "Ready" and found["status"] == "True" for found in each["status"].get("conditions") or ())
+    ]
+    return set(nodes) if len(nodes) == 2 else set()
 
 
 def test_a_forgotten_node_is_a_stranger_until_it_joins_again(server: Cluster, far: Outpost) -> None:

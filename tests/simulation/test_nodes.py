@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -99,6 +100,26 @@ async def test_pods_of_a_deleted_node_are_replaced_and_forgotten(tmp_path: Path,
         await cluster.nodes["node-2"].lose_power()
         await cluster.delete(kinds.NODE, "node-2")
         await cluster.until(lambda: len(cluster.pods()) == 4 == len(cluster.ready_pods()) and not cluster.pods(node="node-2"), within_s=60)
+
+
+async def test_a_deleted_node_that_lives_registers_again_or_gives_its_pods_up_as_it_was_told(tmp_path: Path, autojump_clock: Any) -> None:
+    async with open_cluster(tmp_path, nodes=3) as cluster:
+        await cluster.create(kinds.DEPLOYMENT, deployment(6))
+        quiet = cluster.nodes["node-2"]
+        await quiet.stop_agent()
+        quiet.settings = attrs.evolve(quiet.settings, register_node=False)
+        await cluster.boot("node-2")
+        await cluster.settle()
+        assert by_node(cluster) == {"node-1": 2, "node-2": 2, "node-3": 2}
+        before = {objects.uid(each) for each in cluster.pods(node="node-1")}
+        for name in ("node-1", "node-2"):
+            await cluster.delete(kinds.NODE, name)
+        await trio.sleep(120)
+        await cluster.settle()
+        assert {objects.name(each) for each in cluster.all(kinds.NODE)} == {"node-1", "node-3"}
+        assert before <= {objects.uid(each) for each in cluster.ready_pods()}, "they did not notice"
+        assert len(cluster.ready_pods()) == 6
+        assert [each for each in await quiet.runtime.containers() if each.state == "running"] == []
 
 
 async def test_when_every_node_is_lost_no_pod_is_driven_out(tmp_path: Path, autojump_clock: Any) -> None:
