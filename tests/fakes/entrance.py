@@ -19,6 +19,7 @@ from edgek.host import tls
 from edgek.model import kinds
 from edgek.server import pki
 from edgek.server.api import assembly
+from edgek.server.api.app import Api
 from edgek.server.api.assembly import assemble
 from edgek.server.api.authn import Authenticator
 from edgek.server.api.authz import Authorizer
@@ -48,6 +49,7 @@ class Joinable:
     client: Client
     entrance: Entrance
     heard: list[Request]
+    api: Api
     cluster: Cluster = CLUSTER
 
     def config(self, name: str = "far", **more: str) -> Config:
@@ -90,7 +92,7 @@ async def joinable(folder: Path, names: tuple[str, ...] = (SERVER_NAME, "box")) 
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        found = Joinable(folder, listener.getsockname()[1], str(token), keys, client, entrance, heard)
+        found = Joinable(folder, listener.getsockname()[1], str(token), keys, client, entrance, heard, api)
         context = tls.server_context(keys.serving_file, keys.client_authorities.decode())
         async with trio.open_nursery() as nursery:
 
