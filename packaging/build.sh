@@ -1,10 +1,12 @@
 #!/bin/sh
 # Build one file that needs nothing of the machine it runs on: dist/edgek-<version>-linux-<arch>.
 #
-#     packaging/build.sh [--arch amd64] [--images DIR] [--with-kubectl FILE] [--level 1-19]
+#     packaging/build.sh [--arch amd64] [--images DIR] [--with-kubectl FILE] [--sign KEY] [--level 1-19]
 #
 # --images DIR        image tars to take along; every node that starts from the file has them
 # --with-kubectl FILE a kubectl to take along, as `edgek kubectl` and, by a symlink of that name, as kubectl
+# --sign KEY          a private Ed25519 key (openssl genpkey -algorithm ed25519 -out KEY): whoever installs by the install.sh that is laid beside the file
+#                     knows that it comes from the key's owner
 # --level N           how hard zstd tries: 19 for what is given away, 3 for trying something out
 #
 # Wanted: Debian 12 or its like (the file then runs where glibc is 2.36 or newer), Go 1.21 or newer (it fetches the Go that containerd wants), and as

@@ -1,13 +1,21 @@
 #!/bin/sh
-# packaging/install.sh [server | agent] [FLAG...]: from a checkout to a running cluster of one node, or to a node of a cluster elsewhere:
+# install.sh [server | agent] [FLAG...]: from a checkout or the one file to a running cluster of one node, or to a node of a cluster elsewhere:
 #
 #   sudo packaging/install.sh                                                              a server
 #   sudo EDGEK_URL=https://HOST:6443 EDGEK_TOKEN=... packaging/install.sh                  an agent
 #
-# Run as root; safe to run twice. Installs what is missing by the distribution's packages, edgek into an environment of its own below $PREFIX, `edgek`
-# into $BIN_DIR; starts it as a service (systemd, OpenRC, or a supervised background process), waits until the node is Ready, says what to type next.
-# Flags are kept and used at every start; run it again with others to change them. packaging/uninstall.sh takes everything away.
+# Run as root; safe to run twice. In a checkout it installs what is missing by the distribution's packages, and edgek into an environment of its own
+# below $PREFIX. Beside the one file, or told where that is, it holds the file against checksum and signature and puts it in place: nothing else is
+# needed, and when its node is not Ready in time the former version runs again. Either way it starts edgek as a service (systemd, OpenRC, or a supervised
+# background process), waits until the node is Ready, says what to type next. Flags are kept and used at every start; run it again with others to change
+# them. `edgek-uninstall` takes everything away.
 #
+#   INSTALL_EDGEK_FILE=FILE              this file, built by packaging/build.sh, with FILE.sha256 and FILE.sha256.sig beside it
+#   INSTALL_EDGEK_DIR=DIR                the newest for this machine in this folder (the one that install.sh is in)
+#   INSTALL_EDGEK_URL=URL                from there: URL/edgek-VERSION-linux-ARCH, with INSTALL_EDGEK_VERSION=VERSION
+#   INSTALL_EDGEK_PUBLIC_KEY=KEY         whose signature counts (base64 of an Ed25519 public key), instead of the one below
+#   INSTALL_EDGEK_SKIP_SIGNATURE=1       believe the checksum alone
+#   INSTALL_EDGEK_KEEP_FLAGS=1           the flags and variables of before: what `edgek upgrade` does
 #   EDGEK_URL, EDGEK_TOKEN   the server to join and the token of `edgek token` there. Kept, so they need not be given again
 #   EDGEK_...                every other flag as a variable: kept for the service, in a file for root alone
 #   EDGEK_WHEELS=DIR         install Python packages from this folder only (no network)
@@ -15,7 +23,9 @@
 #   EDGEK_SKIP_START=1       install, start nothing
 set -eu
 
-CHECKOUT=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
+PUBLIC_KEY=''
+HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
+CHECKOUT=$(dirname "$HERE")
 PREFIX=/usr/local/lib/edgek
 BIN_DIR=/usr/local/bin
 LOG=/var/log/edgek.log
@@ -28,9 +38,10 @@ READY_TIMEOUT=${EDGEK_READY_TIMEOUT:-300}
 if [ -t 1 ]; then BOLD=$(printf '\033[1m') PLAIN=$(printf '\033[0m'); else BOLD='' PLAIN=''; fi
 say() { printf '%s[edgek]%s %s\n' "$BOLD" "$PLAIN" "$*"; }
 die() { printf '[edgek] %s\n' "$*" >&2; exit 1; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
 [ "$(id -u)" = 0 ] || die "installing needs root; try: sudo $0 $*"
-[ -f "$CHECKOUT/pyproject.toml" ] || die "$CHECKOUT is no checkout of edgek: pyproject.toml is not there"
 [ "$(uname -s)" = Linux ] || die "edgek runs on Linux, this is $(uname -s)"
 
 python_is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -74,15 +85,110 @@ install_packages() {
     printf '%s\n' "$@" >>$PREFIX/packages
 }
 
-# --- edgek -----------------------------------------------------------------------------------------------------------------------------------
+# --- the one file ----------------------------------------------------------------------------------------------------------------------------
+
+architecture() {
+    case $(uname -m) in
+    x86_64 | amd64) echo amd64 ;;
+    aarch64 | arm64) echo arm64 ;;
+    armv7l) echo armv7 ;;
+    *) die "there is no edgek for $(uname -m)" ;;
+    esac
+}
+
+find_file() { # the path of the one file, where one is meant; fetched, if need be, into $work
+    if [ -n "${INSTALL_EDGEK_FILE:-}" ]; then
+        [ -f "$INSTALL_EDGEK_FILE" ] || die "INSTALL_EDGEK_FILE=$INSTALL_EDGEK_FILE is not there"
+        file=$INSTALL_EDGEK_FILE
+    elif [ -n "${INSTALL_EDGEK_URL:-}" ]; then
+        [ -n "${INSTALL_EDGEK_VERSION:-}" ] || die 'INSTALL_EDGEK_URL: say which INSTALL_EDGEK_VERSION, too'
+        file=$work/edgek-$INSTALL_EDGEK_VERSION-linux-$(architecture)
+        for suffix in '' .sha256 .sha256.sig; do
+            fetch "$INSTALL_EDGEK_URL/${file##*/}$suffix" "$file$suffix" || [ "$suffix" = .sha256.sig ] || die "cannot fetch $INSTALL_EDGEK_URL/${file##*/}$suffix"
+        done
+    else
+        folder=${INSTALL_EDGEK_DIR:-$HERE}
+        file=$(ls -d "$folder"/edgek-${INSTALL_EDGEK_VERSION:-*}-linux-"$(architecture)" 2>/dev/null | sort -V | tail -n 1)
+        if [ -z "$file" ]; then
+            [ -z "${INSTALL_EDGEK_DIR:-}" ] || die "there is no edgek-*-linux-$(architecture) in $folder"
+            [ -f "$CHECKOUT/pyproject.toml" ] || die "there is no edgek-*-linux-$(architecture) in $folder: name one with INSTALL_EDGEK_FILE"
+        fi
+    fi
+}
+
+fetch() { # URL FILE
+    say "Fetching $1"
+    if command -v curl >/dev/null 2>&1; then curl -fsSL -o "$2" "$1"
+    elif command -v wget >/dev/null 2>&1; then wget -q -O "$2" "$1"
+    else die 'neither curl nor wget is here to fetch it: fetch it elsewhere and name it with INSTALL_EDGEK_FILE'; fi
+}
+
+verify() { # FILE, before anything of it runs
+    [ "$(head -c 4 "$1" | tr -d '\177')" = ELF ] || die "$1 is no program: it is damaged, or something else"
+    [ "$(od -An -tu1 -j18 -N1 "$1" | tr -d ' ')" = "$(case $(architecture) in amd64) echo 62 ;; arm64) echo 183 ;; *) echo 40 ;; esac)" ] ||
+        die "$1 is for another kind of machine than this $(uname -m)"
+    [ -f "$1.sha256" ] || die "$1.sha256 is missing: copy it along"
+    [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$(cut -d' ' -f1 <"$1.sha256")" ] || die "$1 is not what its checksum says: it is damaged, or was changed. Copy it again"
+    if [ -n "${INSTALL_EDGEK_SKIP_SIGNATURE:-}" ]; then say 'Its signature is not looked at, as asked'; return; fi
+    key=${INSTALL_EDGEK_PUBLIC_KEY:-$PUBLIC_KEY}
+    [ -n "$key" ] || die 'nobody is known whose signature would count: give INSTALL_EDGEK_PUBLIC_KEY, or INSTALL_EDGEK_SKIP_SIGNATURE=1 to believe the checksum alone'
+    [ -f "$1.sha256.sig" ] || die "$1.sha256.sig is missing: copy it along, or give INSTALL_EDGEK_SKIP_SIGNATURE=1 to believe the checksum alone"
+    printf -- '-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----\n' "$key" >"$work/key.pem"
+    # Never the new file itself: it would vouch for itself.
+    if command -v openssl >/dev/null 2>&1; then
+        openssl pkeyutl -verify -pubin -inkey "$work/key.pem" -rawin -in "$1.sha256" -sigfile "$1.sha256.sig" >/dev/null 2>&1
+    elif [ -x $BIN_DIR/edgek ]; then
+        $BIN_DIR/edgek internal-tool verify "$work/key.pem" "$1.sha256" "$1.sha256.sig"
+    else
+        die 'neither openssl nor a former edgek is here to look at the signature: install openssl, or give INSTALL_EDGEK_SKIP_SIGNATURE=1 to believe the checksum alone'
+    fi || die "$1 was not signed by the one whose key this is: it was changed, or comes from somebody else"
+    say 'Checksum and signature are right'
+}
+
+put_in_place() { # FILE: what is there is kept for the way back
+    mkdir -p $PREFIX
+    rm -rf $PREFIX/former
+    mkdir $PREFIX/former
+    if [ -e $BIN_DIR/edgek ]; then cp -a $BIN_DIR/edgek $PREFIX/former/edgek; fi
+    for kept in $UNIT $RC $ENVIRONMENT; do if [ -e $kept ]; then cp -a $kept $PREFIX/former/"$(echo $kept | tr / ,)"; fi; done
+    cp "$1" $BIN_DIR/.edgek.new
+    chmod 755 $BIN_DIR/.edgek.new
+    "$BIN_DIR/.edgek.new" --version >/dev/null || { rm -f $BIN_DIR/.edgek.new; die "$1 does not run here (see above); nothing was changed"; }
+    [ -e $BIN_DIR/edgek ] || [ -n "${EDGEK_SKIP_START:-}" ] || $BIN_DIR/.edgek.new check >"$work/check" || {
+        cat "$work/check" >&2
+        rm -f $BIN_DIR/.edgek.new
+        die 'this machine cannot run edgek yet; nothing was changed'
+    }
+    mv $BIN_DIR/.edgek.new $BIN_DIR/edgek
+    share=$($BIN_DIR/edgek internal-tool share)
+    cp "$share"/*.sh $PREFIX/
+    ln -sf $PREFIX/uninstall.sh $BIN_DIR/edgek-uninstall
+    for face in ctr kubectl; do
+        if [ -x "$share/../bin/$face" ] && ! command -v $face >/dev/null 2>&1; then ln -s edgek $BIN_DIR/$face; fi
+    done
+    say "$($BIN_DIR/edgek --version) is in place"
+}
+
+take_back() { # the former version runs again
+    cp -a $PREFIX/former/edgek $BIN_DIR/.edgek.new
+    mv $BIN_DIR/.edgek.new $BIN_DIR/edgek
+    for kept in $UNIT $RC $ENVIRONMENT; do
+        saved=$PREFIX/former/$(echo $kept | tr / ,)
+        if [ -e "$saved" ]; then cp -a "$saved" $kept; fi
+    done
+    rm -rf $PREFIX/former
+    restart
+}
+
+# --- a checkout ------------------------------------------------------------------------------------------------------------------------------
 
 install_edgek() {
     python=$(find_python) || die 'there is no Python 3.11 or newer here; install python3 (Debian 12 has it) or name one in EDGEK_PYTHON'
     say "Installing edgek for $("$python" -V) into $PREFIX"
     mkdir -p $PREFIX
     [ -x $PREFIX/venv/bin/pip ] || "$python" -m venv $PREFIX/venv
-    source=$(mktemp -d)
-    trap 'rm -rf "$source"' EXIT
+    source=$work/source
+    mkdir "$source"
     cp -R "$CHECKOUT/pyproject.toml" "$CHECKOUT/README.md" "$CHECKOUT/LICENSE" "$CHECKOUT/edgek" "$source/"
     if [ -n "${EDGEK_WHEELS:-}" ]; then
         set -- --no-index --find-links "$EDGEK_WHEELS"
@@ -90,8 +196,6 @@ install_edgek() {
         set --
     fi
     $PREFIX/venv/bin/pip install -q --disable-pip-version-check --no-warn-script-location --upgrade "$@" "$source"
-    rm -rf "$source"
-    trap - EXIT
     cp "$CHECKOUT/packaging/uninstall.sh" "$CHECKOUT/packaging/supervise.sh" $PREFIX/
     chmod +x $PREFIX/*.sh
     ln -sf $PREFIX/venv/bin/edgek $BIN_DIR/edgek
@@ -147,7 +251,7 @@ keep_environment() { # for root alone: tokens stand in it
     mkdir -p $CONFIG_DIR
     (
         umask 077
-        for name in $(env | sed -n 's/^\(EDGEK_[A-Z0-9_]*\)=..*/\1/p' | sort); do
+        for name in $(env | sed -n 's/^\(EDGEK_[A-Z0-9_]*\)=..*/\1/p; s/^\(\(HTTPS*\|NO\|https*\|no\)_\(PROXY\|proxy\)\)=..*/\1/p' | sort); do
             case $name in EDGEK_WHEELS | EDGEK_READY_TIMEOUT | EDGEK_SKIP_START | EDGEK_PYTHON) continue ;; esac
             eval "value=\$$name"
             printf "%s='%s'\n" "$name" "$(escaped "$value")"
@@ -164,7 +268,11 @@ Wants=network-online.target
 After=network-online.target
 
 [Service]
-Type=exec
+Type=notify
+NotifyAccess=main
+# A node that waits for its server takes its time, and is no failure.
+TimeoutStartSec=infinity
+WatchdogSec=120
 EnvironmentFile=-$ENVIRONMENT
 ExecStart=$BIN_DIR/edgek $role$(quoted "$@")
 # Pods outlive a restart of edgek: only the process itself is stopped, and its cgroup is its own to divide.
@@ -182,7 +290,7 @@ WantedBy=multi-user.target
 UNIT_FILE
     systemctl daemon-reload
     systemctl enable -q edgek
-    systemctl restart edgek
+    systemctl restart --no-block edgek
 }
 
 start_with_openrc() {
@@ -231,6 +339,18 @@ start() {
     fi
 }
 
+restart() { # as it is set up
+    log_before=$(stat -c %s $LOG 2>/dev/null || echo 0)
+    if [ -d /run/systemd/system ]; then
+        follow='journalctl -fu edgek'
+        systemctl daemon-reload
+        systemctl restart --no-block edgek
+    else
+        follow="tail -f $LOG"
+        if command -v openrc-run >/dev/null 2>&1; then rc-service -q edgek restart; else kill "$(cat "$run/edgek.pid")"; fi # its supervisor starts it again
+    fi
+}
+
 # --- ready -----------------------------------------------------------------------------------------------------------------------------------
 
 wait_until_ready() { # the node, or say what it waits for
@@ -241,25 +361,52 @@ wait_until_ready() { # the node, or say what it waits for
         said=$(last_word)
         case $said in
         *'cannot go on'* | *'cannot start'* | 'edgek '*': error: '*)
+            go_back "it gave up: $said"
             stop_again
             die "it gave up, so it is stopped. Run this again when that is mended: $said" ;;
         *'cannot join yet'*) state=$said ;;
         esac
         now=$(echo "$state" | sed 's/^[0-9TZ:-]* //')
         [ "$now" = "$shown" ] || { say "Waiting: $now"; shown=$now; }
-        [ "$waited" -lt "$READY_TIMEOUT" ] || die "no node was Ready within $READY_TIMEOUT s; it goes on trying. See what it says: $follow"
+        if [ "$waited" -ge "$READY_TIMEOUT" ]; then
+            go_back "no node was Ready within $READY_TIMEOUT s"
+            die "no node was Ready within $READY_TIMEOUT s; it goes on trying. See what it says: $follow"
+        fi
         sleep 1
     done
     say "$state after $(($(date +%s) - began)) s"
 }
 
+is_started() { # all of it, and by the version that is in place
+    if [ -d /run/systemd/system ]; then
+        systemctl is-active -q edgek
+    else
+        pid=$(cat "$run/edgek.pid" 2>/dev/null) && [ "$pid" != "$former_pid" ] && kill -0 "$pid" 2>/dev/null
+    fi || { echo 'it is starting'; return 1; }
+}
+
+go_back() { # WHY: to the version before, where there was one; else it returns
+    [ -e $PREFIX/former/edgek ] || return 0
+    say "$1"
+    say 'Going back to the version before'
+    take_back
+    former_pid='' waited=0
+    until is_started >/dev/null || [ "$waited" -ge "$READY_TIMEOUT" ]; do
+        waited=$((waited + 1))
+        sleep 1
+    done
+    die "$($BIN_DIR/edgek --version) runs again, as before; the new one did not come up: $1"
+}
+
 state_of_server() {
+    is_started || return 1
     found=$($BIN_DIR/edgek kubectl get nodes --no-headers 2>/dev/null | awk '{print $1 " is " $2}') || found=''
     echo "${found:-the API is starting}"
     case $found in *' is Ready'*) ;; *) return 1 ;; esac
 }
 
 state_of_agent() { # by its own word: there is no kubeconfig here
+    is_started || return 1
     found=$($BIN_DIR/edgek status --data-dir "$data" --run-dir "$run" 2>&1) && fine=0 || fine=1
     echo "$found" | head -n 1
     return $fine
@@ -345,12 +492,25 @@ check_role
 [ "$role" = server ] || [ -n "${EDGEK_SKIP_START:-}" ] || check_agent
 if [ -n "$EDGEK_URL" ]; then export EDGEK_URL; else unset EDGEK_URL; fi # empty would count as said
 if [ -n "$EDGEK_TOKEN" ]; then export EDGEK_TOKEN; else unset EDGEK_TOKEN; fi
-install_packages
-install_edgek
+former_pid=$(cat "$run/edgek.pid" 2>/dev/null || true)
+find_file
+if [ -n "$file" ]; then
+    verify "$file"
+    put_in_place "$file"
+else
+    install_packages
+    install_edgek
+fi
 [ -z "${EDGEK_SKIP_START:-}" ] || exit 0
 echo $role >$PREFIX/role
-keep_environment
-start "$@"
+if [ -n "${INSTALL_EDGEK_KEEP_FLAGS:-}" ]; then
+    restart
+else
+    keep_environment
+    start "$@"
+fi
 if [ -n "$agentless" ]; then say 'Running without a node, as asked (--disable-agent)'; exit 0; fi
 wait_until_ready
+rm -rf $PREFIX/former
+[ -z "$file" ] || rm -rf $PREFIX/venv
 say_what_next_$role

@@ -1,8 +1,9 @@
 #!/bin/sh
-# edgek-uninstall [--keep-data]: take edgek away again: its processes, pods, mounts, links, addresses, nftables table, cgroups and files.
+# edgek-uninstall [--keep-data | --stop-only]: take edgek away again: its processes, pods, mounts, links, addresses, nftables table, cgroups and files.
 # Safe to run twice, and after an installation that failed half way. Packages of the distribution that were installed stay; it names them at the end.
 #
 #   --keep-data        leave the data directory (the cluster's state, images, volumes) and the configuration
+#   --stop-only        stop edgek and everything that it started, and leave what is installed: `edgek killall`
 #   --node-only        take one node away that was started by hand, and leave the installed edgek and its service alone
 #   EDGEK_DATA_DIR, EDGEK_RUN_DIR, EDGEK_KUBELET_DIR, EDGEK_POD_LOGS_DIR, EDGEK_CGROUP_ROOT    as edgek was started with
 set -u
@@ -17,12 +18,13 @@ LOG=/var/log/edgek.log
 say() { printf '[edgek] %s\n' "$*"; }
 [ "$(id -u)" = 0 ] || { echo "[edgek] uninstalling needs root; try: sudo $0" >&2; exit 1; }
 
-keep='' node_only=''
+keep='' node_only='' stop_only=''
 for argument in "$@"; do
     case $argument in
     --keep-data) keep=1 ;;
     --node-only) node_only=1 ;;
-    *) echo "[edgek] $argument is unknown; $0 takes --keep-data and --node-only" >&2; exit 2 ;;
+    --stop-only) stop_only=1 ;;
+    *) echo "[edgek] $argument is unknown; $0 takes --keep-data, --stop-only and --node-only" >&2; exit 2 ;;
     esac
 done
 
@@ -54,10 +56,15 @@ stop_edgek() {
     say 'Stopping edgek'
     end "$(cat "$RUN/edgek.pid" 2>/dev/null)"
     [ -z "$node_only" ] || return 0
-    if [ -d /run/systemd/system ]; then systemctl disable -q --now edgek 2>/dev/null; fi
-    if command -v rc-service >/dev/null 2>&1; then rc-service -q edgek stop 2>/dev/null; rc-update -q del edgek default 2>/dev/null; fi
+    if [ -d /run/systemd/system ]; then systemctl stop edgek 2>/dev/null; fi
+    if command -v rc-service >/dev/null 2>&1; then rc-service -q edgek stop 2>/dev/null; fi
     [ ! -x $PREFIX/supervise.sh ] || $PREFIX/supervise.sh stop
     end "$(cat "$RUN/edgek.pid" 2>/dev/null)" # one that the service manager had just started again
+}
+
+disable_service() { # it does not come back with a reboot
+    if [ -d /run/systemd/system ]; then systemctl disable -q edgek 2>/dev/null; fi
+    if command -v rc-update >/dev/null 2>&1; then rc-update -q del edgek default 2>/dev/null; fi
 }
 
 end() { # PID: TERM, then KILL after ten seconds
@@ -104,7 +111,11 @@ remove_networks() {
     ip -o -4 addr show dev lo label lo:edgek 2>/dev/null | awk '{print $4}' | while read -r address; do ip addr del "$address" dev lo; done
     ip route flush proto 237 2>/dev/null
     if ip link show flannel.1 2>/dev/null | grep -q 'alias edgek'; then ip link del flannel.1; fi
-    if command -v nft >/dev/null 2>&1; then nft delete table ip edgek 2>/dev/null; fi
+    if command -v nft >/dev/null 2>&1; then
+        nft delete table ip edgek 2>/dev/null
+    elif [ -x $BIN_DIR/edgek ]; then
+        $BIN_DIR/edgek internal-tool nft 'delete table ip edgek' 2>/dev/null
+    fi
 }
 
 remove_mounts() {
@@ -148,6 +159,7 @@ remove_files() {
     [ -n "$keep" ] || rm -rf --one-file-system "$KUBELET" "$DATA"
     [ -z "$node_only" ] || return 0
     [ -n "$keep" ] || rm -rf $CONFIG_DIR
+    for face in ctr kubectl; do if [ "$(readlink $BIN_DIR/$face 2>/dev/null)" = edgek ]; then rm -f $BIN_DIR/$face; fi; done
     rm -f $LOG $LOG.1 $UNIT $RC $BIN_DIR/edgek $BIN_DIR/edgek-uninstall
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
     [ ! -f $PREFIX/packages ] || packages=$(tr '\n' ' ' <$PREFIX/packages)
@@ -161,6 +173,12 @@ kill_pods
 remove_networks
 remove_mounts
 remove_cgroups
+if [ -n "$stop_only" ]; then
+    remove_runtime_traces
+    say 'edgek and all its pods are stopped. They start again with the service.'
+    exit 0
+fi
+[ -n "$node_only" ] || disable_service
 remove_files
 say 'edgek is gone.'
 [ -z "$keep" ] || say "Kept as asked: $DATA and $CONFIG_DIR"

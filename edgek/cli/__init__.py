@@ -37,6 +37,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("backup", "edgek.cli.backup", "write a whole server to one file, while it runs"),
     Command("restore", "edgek.cli.restore", "make this machine the server that a backup was made of"),
     Command("csi", "edgek.cli.csi", "serve a storage driver of ours alone, for other clusters and for tests"),
+    Command("upgrade", "edgek.cli.upgrade", "put another version in place, and go back by itself where that does not come up"),
+    Command("killall", "edgek.cli.killall", "stop edgek and everything that it started, and leave what is installed"),
+    Command("uninstall", "edgek.cli.uninstall", "take edgek and everything that it made away from this machine"),
     Command("completion", "edgek.cli.completion", "print a completion script for bash, zsh or fish"),
     Command("version", "edgek.cli.version", "print the version"),
 )
@@ -45,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
 INTERNAL = {
     "internal-store": "edgek.server.store.schema",
     "internal-selftest": "selftest",  # only in a packed file: packaging/selftest.py
+    "internal-tool": "edgek.cli.tool",
 }
 
 # What k3s has as a command and edgek has not (yet): refused by name.

@@ -19,6 +19,19 @@ def program(name: str) -> Path | None:
     return found if found and found.exists() else None
 
 
+def share() -> Path | None:
+    """The scripts that install and uninstall; None when this is no packed edgek."""
+    place = folder()
+    return place.parent / "share" if place else None
+
+
+def images() -> Path | None:
+    """Images that came along; None where there are none."""
+    place = folder()
+    found = place.parent / "images" if place else None
+    return found if found and found.exists() else None
+
+
 def go_first() -> None:
     """Programs that came along are found before the machine's own: they were tested together."""
     place = folder()

@@ -1,4 +1,4 @@
-"""ES256 signatures (RFC 7518 section 3.4) and public keys as JWKs: what JSON Web Tokens need of ``cryptography``."""
+"""Signatures, by ``cryptography``: ES256 (RFC 7518 section 3.4) and public keys as JWKs for JSON Web Tokens, Ed25519 for files that are given."""
 
 from __future__ import annotations
 
@@ -18,6 +18,22 @@ def base64url(raw: bytes) -> bytes:
 def from_base64url(text: bytes) -> bytes:
     """Raises ValueError."""
     return base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+
+
+def is_signed_by(public_key: bytes, content: bytes, signature: bytes) -> bool:
+    """By the Ed25519 key (RFC 8032) whose public half is this PEM."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    key = load_pem_public_key(public_key)
+    if not isinstance(key, Ed25519PublicKey):
+        return False
+    try:
+        key.verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True
 
 
 class SigningKey:

@@ -13,6 +13,7 @@ import freeze
 import licences
 import pins
 import programs
+import release
 import sbom
 
 SOURCE = Path(__file__).parents[2]
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--arch", choices=ARCHITECTURES, default="amd64")
     parser.add_argument("--images", type=Path, help="a folder of image tars to take along")
     parser.add_argument("--with-kubectl", type=Path, metavar="FILE", help="a kubectl to take along")
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="a private Ed25519 key (PEM) to sign the file with")
     parser.add_argument("--level", type=int, default=19, help="of compression, 1 to 19")
     wanted = parser.parse_args()
     work = SOURCE / "build" / wanted.arch
@@ -31,16 +33,19 @@ def main() -> int:
     shutil.rmtree(tree, ignore_errors=True)
     bundled = pins.load()
     try:
+        public_key = release.public_key(wanted.sign) if wanted.sign else ""
         python = freeze.environment(work, bundled)
         programs.build(work, tree, bundled)
         freeze.freeze(work, tree, SOURCE, python)
         launcher = programs.launcher(work, python, bundled)
         _take_along(tree, wanted.images, wanted.with_kubectl)
+        _share(tree, public_key)
         parts = licences.gather(tree, python, bundled)
         sbom.write(tree / "sbom.json", freeze.version(SOURCE), parts)
         target = SOURCE / "dist" / f"edgek-{freeze.version(SOURCE)}-linux-{wanted.arch}"
         archive.pack(tree, launcher, target, level=wanted.level)
         _try(target, work)
+        release.prepare(target, tree / "share" / "install.sh", wanted.sign)
     except (pins.BuildError, subprocess.CalledProcessError) as error:
         print(f"packaging/build.sh: {error}", file=sys.stderr)
         return 1
@@ -59,6 +64,14 @@ def _take_along(tree: Path, images: Path | None, kubectl: Path | None) -> None:
     if kubectl:
         shutil.copyfile(kubectl, tree / "bin" / "kubectl")
         (tree / "bin" / "kubectl").chmod(0o755)
+
+
+def _share(tree: Path, public_key: str) -> None:
+    """What `edgek upgrade` and `edgek uninstall` are."""
+    (tree / "share").mkdir()
+    for name in ("uninstall.sh", "supervise.sh"):
+        shutil.copy(SOURCE / "packaging" / name, tree / "share" / name)
+    release.write_installer(SOURCE / "packaging" / "install.sh", tree / "share" / "install.sh", public_key)
 
 
 def _try(target: Path, work: Path) -> None:

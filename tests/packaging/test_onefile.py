@@ -5,66 +5,21 @@ The whole file is built and tried in its own time (``packaging/build.sh`` ends w
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-ONEFILE = Path(__file__).parents[2] / "packaging" / "onefile"
-ECHO = '#!/bin/sh\necho "$(basename "$0") called ${CONTAINERD_NAMESPACE:-} $*"\n'
+from tests.packaging.onefile import ECHO, load, make_tree, pack
 
-
-def _load(name: str) -> ModuleType:
-    """The build is no package: its modules import each other by their plain names."""
-    sys.path.insert(0, str(ONEFILE))
-    try:
-        spec = importlib.util.spec_from_file_location(name, ONEFILE / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(ONEFILE))
-    return module
-
-
-archive = _load("archive")
-licences = _load("licences")
-pins = _load("pins")
-
-
-@pytest.fixture(scope="module")
-def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    built = tmp_path_factory.mktemp("launcher") / "launch"
-    if shutil.which("gcc") is None or not Path("/usr/include/zstd.h").exists():
-        pytest.skip("needs gcc and libzstd-dev")
-    subprocess.run(["gcc", "-O1", "-Wall", "-Werror", "-o", built, ONEFILE / "launch.c", "-lzstd"], check=True)
-    return built
-
-
-def make_tree(folder: Path, edgek: str = ECHO) -> Path:
-    for name, text in {"edgek": edgek, "bin/containerd": ECHO, "_internal/deep/er/data": "x" * 200_000}.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        file.chmod(0o755 if name != "_internal/deep/er/data" else 0o644)
-    (folder / "bin" / "ctr").symlink_to("containerd")
-    return folder
+licences = load("licences")
+pins = load("pins")
 
 
 @pytest.fixture
 def packed(tmp_path: Path, launcher: Path) -> Path:
     return pack(make_tree(tmp_path / "tree"), launcher, tmp_path / "edgek")
-
-
-def pack(tree: Path, launcher: Path, target: Path) -> Path:
-    archive.pack(tree, launcher, target, level=1)
-    return target
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from edgek.agent.runtime.cri import CriRuntime
 from edgek.agent.runtime.patience import Patience
 from edgek.agent.runtime.runtime import RuntimeFailure, RuntimeGone
 from edgek.config import Config
-from edgek.host import log
+from edgek.host import bundled, log
 
 CNI_SOCKET_VARIABLE = "EDGEK_CNI_SOCK"  # containerd's plugins inherit it
 OUTSIDE_READY_S = 30.0
@@ -34,7 +34,8 @@ async def run(config: Config, cni_socket: Path, *, task_status: trio.TaskStatus[
                 await _wait_for_outside(config, runtime)
             else:
                 await nursery.start(partial(containerd.run, child, patience))
-            await nursery.start(partial(images_folder.run, runtime, config.images_dir))
+            for images in filter(None, (bundled.images(), config.images_dir)):
+                await nursery.start(partial(images_folder.run, runtime, images))
             task_status.started(runtime)
             await trio.sleep_forever()
         finally:

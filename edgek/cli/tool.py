@@ -1,0 +1,48 @@
+"""What the scripts that install and uninstall ask of edgek, where the machine has no program for it: ``edgek internal-tool share|verify|nft``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgek.model.errors import UsageError
+
+
+def main(arguments: Sequence[str]) -> int:
+    match arguments:
+        case ["share"]:
+            return _share()
+        case ["verify", key, file, signature]:
+            return _verify(Path(key), Path(file), Path(signature))
+        case ["nft", program]:
+            return _nft(program)
+    raise UsageError("share, verify KEY FILE SIGNATURE, or nft PROGRAM")
+
+
+def _share() -> int:
+    from edgek.host import bundled
+
+    place = bundled.share()
+    if place is None:
+        raise UsageError("this edgek runs from a checkout; its scripts are in packaging/")
+    print(place)
+    return 0
+
+
+def _verify(key: Path, file: Path, signature: Path) -> int:
+    """An Ed25519 signature (RFC 8032), the key in PEM."""
+    from edgek.host.signature import is_signed_by
+
+    return 0 if is_signed_by(key.read_bytes(), file.read_bytes(), signature.read_bytes()) else 1
+
+
+def _nft(program: str) -> int:
+    from edgek.host.nft import Nft, NftError
+
+    try:
+        print(Nft().run(program), end="")
+    except NftError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
