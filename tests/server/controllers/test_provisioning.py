@@ -382,6 +382,20 @@ async def test_a_volume_of_a_node_that_is_gone_is_let_go(tmp_path: Path, autojum
         assert found.said("VolumeAbandoned") == ["The node is gone, and the directory with it"]
 
 
+async def test_what_a_node_that_is_gone_did_not_make_is_made_where_the_scheduler_wants_it_then(tmp_path: Path, autojump_clock: Any) -> None:
+    async with storage(tmp_path, "node-1", "node-2") as found:
+        found.stop("node-1")
+        name = await found.ask()
+        await found.cluster.client.delete(kinds.NODE, "node-1")
+        elsewhere = {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "node-2"}}}
+        await found.cluster.change(kinds.PERSISTENT_VOLUME_CLAIM, "data", elsewhere)
+        await found.cluster.settle(30)
+        assert volume_of(found.cluster) == "Pending"  # the node may be about to register again
+        await found.cluster.settle(60)
+        assert volume_of(found.cluster) == name
+        assert found.nodes["node-2"].volumes == [name]
+
+
 async def test_a_volume_from_before_there_were_drivers_is_deleted_with_its_directory(tmp_path: Path, autojump_clock: Any) -> None:
     async with storage(tmp_path) as found:
         folder = tmp_path / "node-1" / "pvc-1_default_data"
