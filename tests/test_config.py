@@ -34,6 +34,12 @@ def test_repeated_flags_and_lists_in_the_file_become_tuples(tmp_path):
     assert load(tmp_path, text="node-label: [zone=a, disk=ssd]\n").node_label == (("zone", "a"), ("disk", "ssd"))
 
 
+def test_how_long_a_silent_node_is_waited_for_is_said_as_k3s_users_say_it(tmp_path):
+    found = load(tmp_path, {"node_monitor_grace_period": "1m30s"}, text="default-not-ready-toleration-seconds: 60\nregister-node: false\n")
+    assert (found.node_monitor_grace_period, found.default_not_ready_toleration_seconds, found.register_node) == (90, 60, False)
+    assert load(tmp_path).node_monitor_grace_period == 45, "a dead node is known within that"
+
+
 def test_the_node_is_named_after_the_host_in_lower_case(tmp_path):
     assert load(tmp_path).node_name == "box"
 
@@ -48,6 +54,9 @@ def test_the_node_is_named_after_the_host_in_lower_case(tmp_path):
         ({"cluster_cidr": "10.43.0.0/17"}, "10.43.0.0/17"),
         ({"node_taint": ["a=b:Sometimes"]}, "a=b:Sometimes"),
         ({"log_level": "loud"}, "loud"),
+        ({"node_monitor_grace_period": "40"}, "such as 45s"),
+        ({"node_monitor_grace_period": "10s"}, "at least 15s"),
+        ({"default_unreachable_toleration_seconds": "5m"}, "a whole number"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(tmp_path, arguments, named):
