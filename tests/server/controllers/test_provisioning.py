@@ -481,8 +481,25 @@ async def test_work_on_an_export_passes_to_another_node_when_its_keeper_is_away(
         assert objects.labels(found.volume(name))[NODE_LABEL] == "node-2"
 
 
-async def test_a_class_of_an_export_that_says_nonsense_is_told_so(tmp_path: Path, autojump_clock: Any) -> None:
-    async with storage(tmp_path, provisioner="nfs.edgek.io", volumeBindingMode="Immediate", parameters={"server": "files.example"}) as found:
-        name = await found.ask(node="")
-        assert not found.has(name)
-        assert found.said("ProvisioningFailed") == ['failed to provision volume with StorageClass "local-path": share is a required parameter']
+@pytest.mark.parametrize(
+    ("provisioner", "parameters", "why"),
+    [
+        (NFS, {"server": "files.example"}, "share is a required parameter"),
+        (NFS, {**NFS_PLACE, "subDir": "../../etc"}, "subDir '../../etc' does not lie below the share, or is ours"),
+        (NFS, {**NFS_PLACE, "subDir": "${pvc.metadata.nonsense}"}, "subDir '${pvc.metadata.nonsense}' has a pattern that is none of"),
+        (NFS, {**NFS_PLACE, "onDelete": "burn"}, "invalid value burn for OnDelete, supported values are delete, retain, archive"),
+        ("hostpath.edgek.io", {"path": "/etc"}, "rpc error: code = InvalidArgument desc = hostpath.edgek.io knows no parameter 'path'"),
+    ],
+    ids=["no share", "a path outside the share", "an unknown pattern", "an unknown policy", "a parameter that it has not"],
+)
+async def test_a_class_that_says_nonsense_is_told_so(
+    tmp_path: Path, autojump_clock: Any, provisioner: str, parameters: dict[str, str], why: str
+) -> None:
+    async with storage(tmp_path, provisioner=provisioner, volumeBindingMode="Immediate", parameters=parameters) as found:
+        await found.ask(node="")
+        (said,) = found.said("ProvisioningFailed")
+        assert said.startswith(f'failed to provision volume with StorageClass "local-path": {why}')
+        assert volume_of(found.cluster) == "Pending"
+        await found.drop()
+        assert found.cluster.api.all(kinds.PERSISTENT_VOLUME) == []
+        assert found.nodes["node-1"].volumes == []
