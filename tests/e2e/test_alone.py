@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -180,11 +181,11 @@ def test_a_server_that_was_away_hears_within_seconds_and_once_what_happened_mean
     renewed = time.time()
     cluster.start(ready=False)
     cluster.until(lambda: cluster.kubectl("get", "--raw", "/readyz", check=False) == "ok", START_S, "the server answers")
-    answered = time.monotonic()
+    answered = time.time()
     cluster.until(lambda: stamp(lease(cluster)) > renewed and far.is_ready(), 30, "the node is Ready again", far.log_end)
-    took_s = time.monotonic() - answered
+    took_s = stamp(lease(cluster)) - answered  # by the node's own stamp: kubectl takes its time, too
     print(f"Ready again {took_s:.1f} s after the server answered")
-    assert took_s < READY_AGAIN_S
+    assert took_s < READY_AGAIN_S, far.log_end()
     cluster.until(lambda: restarted(cluster, "crashing") == count + 1, 15, "the restart is told", far.log_end)
     cluster.until(
         lambda: sum(each["count"] for each in events(cluster, "crashing", "Started")) == told["crashing"] + 1,
@@ -216,7 +217,8 @@ class Held:
         pid = node.pid()
         described = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         sockets = sh(f"nsenter --net=/run/netns/{node.name} ss -Htnp state all | grep -c 'pid={pid},' || true")
-        return cls(len(list(Path(f"/proc/{pid}/fd").iterdir())), int(described["Threads"]), int(sockets), int(described["VmRSS"].split()[0]) / 1024)
+        files = Counter(kind_of(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+        return cls(dict(files), int(described["Threads"]), int(sockets), int(described["VmRSS"].split()[0]) / 1024)
 
     def no_more_than(self, before: Held) -> bool:
         """A pool may have been filled meanwhile, and a page or two."""
