@@ -46,6 +46,7 @@ class Uplink:
         self._up = trio.Event()
         self._tried = False
         self._door: NodeDoor | None = None
+        self.when_up: Callable[[], None] = lambda: None  # called whenever there is a link
 
     def open_door(self, node_name: str, door: NodeDoor) -> None:
         self._door = door
@@ -96,6 +97,7 @@ class Uplink:
             await nursery.start(link.run)
             self._link, self._tried = link, False
             self._up.set()
+            self.when_up()
             self._membership.learn(attrs.evolve(self._membership.cluster, servers=servers))
         self._link = None
         self._up = trio.Event()

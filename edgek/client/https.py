@@ -114,6 +114,8 @@ class HttpsTransport:
     def __init__(self, server: Server | Choice) -> None:
         self._choice = server if isinstance(server, Choice) else Choice(server)
         self._idle: deque[tls.Channel] = deque()
+        self._streams: set[tls.Channel] = set()
+        self._turn = 0  # which it is, by how often we were told to hang up
 
     async def request(self, request: Request) -> Response:
         with trio.move_on_after(ANSWER_S):
@@ -134,8 +136,12 @@ class HttpsTransport:
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[HttpsStream]:
+        turn = self._turn
         channel = await self._connect()
+        self._streams.add(channel)
         try:
+            if turn != self._turn:
+                raise Disconnected("there is a better way now")
             with _disconnected(self._server):
                 await channel.send_all(self._encoded(request))
             answer = _Incoming(channel)
@@ -143,6 +149,14 @@ class HttpsTransport:
                 await answer.head()
             yield HttpsStream(answer, self._server)
         finally:
+            self._streams.discard(channel)
+            channel.close()
+
+    def hang_up(self) -> None:
+        """There is a better way now: idle connections go, and streams break, so that whoever reads them takes that way."""
+        self._turn += 1
+        self.close()
+        for channel in list(self._streams):
             channel.close()
 
     def close(self) -> None:
@@ -167,7 +181,7 @@ class HttpsTransport:
 
     async def _exchange(self, channel: tls.Channel, request: Request) -> Response:
         """Raises ``_Stale`` when nothing at all came back."""
-        answer = _Incoming(channel)
+        answer, turn = _Incoming(channel), self._turn
         kept = False
         try:
             try:
@@ -177,7 +191,7 @@ class HttpsTransport:
                 raise _Stale from exc
             with _disconnected(self._server):
                 body = b"".join([chunk async for chunk in answer.body()])
-            if answer.reusable and len(self._idle) < KEPT:
+            if answer.reusable and turn == self._turn and len(self._idle) < KEPT:
                 self._idle.append(channel)
                 kept = True
             return Response(answer.status, answer.headers, body)

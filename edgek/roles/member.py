@@ -32,6 +32,7 @@ class Member:
         uplink = Uplink(membership)
         membership.linked = uplink.is_up
         direct = HttpsTransport(membership.choice)
+        uplink.when_up = direct.hang_up  # one connection is enough
         transport = LinkTransport(uplink.current, direct)
 
         def client(name: str) -> Client:

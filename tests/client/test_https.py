@@ -31,12 +31,19 @@ def chain(authority: Pair, tmp_path: Path) -> Path:
 
 
 async def handler(request: Request, peer: Peer) -> Answer:
+    if request.path == "/endless":
+        return Streaming(200, {}, _wait)
     if request.path == "/stream":
         return Streaming(200, {"x-kind": "stream"}, _count)
     said = f"{request.method} {request.path} {request.headers.get('authorization', '')} {request.body.decode()}"
     if peer.certificate:
         said += " certified"
     return Response(200, {"x-query": str(request.query)}, said.encode())
+
+
+async def _wait(sink: Sink) -> None:
+    sink.push(Line(b'{"n":0}\n'))
+    await trio.sleep_forever()
 
 
 async def _count(sink: Sink) -> None:
@@ -127,3 +134,28 @@ async def test_a_new_serving_certificate_is_used_from_the_next_connection_on(aut
         answer = await transport.request(Request("GET", "/"))
         transport.close()
     assert answer.status == 200
+
+
+async def test_told_of_a_better_way_it_holds_no_connection_and_its_streams_break(authority: Pair, chain: Path) -> None:
+    async with serving(tls.server_context(chain)) as port, trio.open_nursery() as nursery:
+        transport = HttpsTransport(Server("127.0.0.1", port, tls.client_context(authority.certificate.decode())))
+        broken = trio.Event()
+
+        async def follow(*, task_status: trio.TaskStatus[None]) -> None:
+            try:
+                async with transport.stream(Request("GET", "/endless")) as answer:
+                    async for _ in answer.lines():
+                        task_status.started()
+            except Disconnected:
+                broken.set()
+
+        await nursery.start(follow)
+        await transport.request(Request("GET", "/a"))
+        assert len(transport._idle) == 1
+        transport.hang_up()
+        with trio.fail_after(5):
+            await broken.wait()
+        assert not transport._idle
+        assert not transport._streams
+        assert (await transport.request(Request("GET", "/b"))).status == 200, "it may be used again"
+        transport.close()
