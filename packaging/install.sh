@@ -224,8 +224,10 @@ check_role() { # one machine is the one or the other
         if [ -d "$data/server" ]; then was=server; elif [ -f "$data/agent/cluster.json" ]; then was=agent; fi
     fi
     [ "${was:-$role}" != "$role" ] || return 0
-    [ "$was" = agent ] || die "this machine is a server with a cluster of its own: \`sudo edgek-uninstall\` takes that away, then it can be an agent"
-    die "this machine is an agent of $(kept EDGEK_URL): \`$0 agent\` installs that anew; \`sudo edgek-uninstall\` takes it away, then it can be a server"
+    away=edgek-uninstall
+    [ -e $BIN_DIR/$away ] || away=$HERE/uninstall.sh # only the data is left: it was kept
+    [ "$was" = agent ] || die "this machine is a server with a cluster of its own: \`sudo $away\` takes that away, then it can be an agent"
+    die "this machine is an agent of $(kept EDGEK_URL): \`$0 agent\` installs that anew; \`sudo $away\` takes it away, then it can be a server"
 }
 
 names_server() { [ -n "${EDGEK_URL:-}$(setting join)" ]; }

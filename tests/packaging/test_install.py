@@ -102,3 +102,13 @@ def test_uninstalling_goes_by_what_the_service_was_given(box: Box) -> None:
     box.run("mkdir -p /var/lib/elsewhere/agent && touch /var/lib/edgek/of-somebody-else")
     box.run("edgek-uninstall")
     box.run("test ! -e /var/lib/elsewhere && test -e /var/lib/edgek/of-somebody-else")
+
+
+def test_data_that_was_kept_says_what_the_machine_was(box: Box) -> None:
+    box.install(EDGEK_URL=URL, EDGEK_TOKEN=TOKEN)
+    box.run("edgek-uninstall --keep-data")
+    said = box.install("server", code=1)
+    assert f"an agent of {URL}" in said
+    assert "/packaging/uninstall.sh` takes it away" in said
+    box.install("agent")
+    assert f"EDGEK_TOKEN={TOKEN}" in box.started()
