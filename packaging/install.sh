@@ -33,6 +33,7 @@ UNIT=/etc/systemd/system/edgek.service
 RC=/etc/init.d/edgek
 CONFIG_DIR=/etc/edgek
 ENVIRONMENT=$CONFIG_DIR/edgek.env
+ARGUMENTS=$PREFIX/arguments # where there is no service manager to know them
 READY_TIMEOUT=${EDGEK_READY_TIMEOUT:-300}
 
 if [ -t 1 ]; then BOLD=$(printf '\033[1m') PLAIN=$(printf '\033[0m'); else BOLD='' PLAIN=''; fi
@@ -150,7 +151,7 @@ put_in_place() { # FILE: what is there is kept for the way back
     rm -rf $PREFIX/former
     mkdir $PREFIX/former
     if [ -e $BIN_DIR/edgek ]; then cp -a $BIN_DIR/edgek $PREFIX/former/edgek; fi
-    for kept in $UNIT $RC $ENVIRONMENT; do if [ -e $kept ]; then cp -a $kept $PREFIX/former/"$(echo $kept | tr / ,)"; fi; done
+    for kept in $UNIT $RC $ENVIRONMENT $ARGUMENTS; do if [ -e $kept ]; then cp -a $kept $PREFIX/former/"$(echo $kept | tr / ,)"; fi; done
     cp "$1" $BIN_DIR/.edgek.new
     chmod 755 $BIN_DIR/.edgek.new
     "$BIN_DIR/.edgek.new" --version >/dev/null || { rm -f $BIN_DIR/.edgek.new; die "$1 does not run here (see above); nothing was changed"; }
@@ -172,7 +173,7 @@ put_in_place() { # FILE: what is there is kept for the way back
 take_back() { # the former version runs again
     cp -a $PREFIX/former/edgek $BIN_DIR/.edgek.new
     mv $BIN_DIR/.edgek.new $BIN_DIR/edgek
-    for kept in $UNIT $RC $ENVIRONMENT; do
+    for kept in $UNIT $RC $ENVIRONMENT $ARGUMENTS; do
         saved=$PREFIX/former/$(echo $kept | tr / ,)
         if [ -e "$saved" ]; then cp -a "$saved" $kept; fi
     done
@@ -317,11 +318,17 @@ RC_FILE
 }
 
 start_supervised() {
+    echo "$role$(quoted "$@")" >$ARGUMENTS
+    run_supervised
+}
+
+run_supervised() {
     $PREFIX/supervise.sh stop
     set -a
     . $ENVIRONMENT
     set +a
-    $PREFIX/supervise.sh start $BIN_DIR/edgek $role "$@"
+    eval "set -- $(cat $ARGUMENTS)"
+    $PREFIX/supervise.sh start $BIN_DIR/edgek "$@"
 }
 
 start() {
@@ -349,7 +356,7 @@ restart() { # as it is set up
         systemctl restart --no-block edgek
     else
         follow="tail -f $LOG"
-        if command -v openrc-run >/dev/null 2>&1; then rc-service -q edgek restart; else kill "$(cat "$run/edgek.pid")"; fi # its supervisor starts it again
+        if command -v openrc-run >/dev/null 2>&1; then rc-service -q edgek restart; else run_supervised; fi
     fi
 }
 
