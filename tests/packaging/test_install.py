@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.packaging.box import REPOSITORY, TOKEN, URL, Box
+from tests.packaging.box import TOKEN, URL, Box
 
 pytestmark = pytest.mark.root
 
