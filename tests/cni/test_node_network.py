@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from edgek.client.transport import Disconnected
+from edgek.cni import remembered
 from edgek.cni.reach import Verdict
 from edgek.cni.vxlan import mac_of
 from edgek.host import netlink
@@ -351,3 +352,19 @@ async def test_with_host_gw_an_address_before_a_router_is_of_no_use(cluster: Clu
     one.external = IPv4Address("203.0.113.4")
     await one.start()
     await until(lambda: cluster.annotations("one").get("flannel.alpha.coreos.com/public-ip") == one.machine.address)
+
+
+async def test_a_full_disk_stops_no_network_and_what_was_heard_is_kept_when_there_is_room(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Path, known: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(remembered, "write", full)
+        one = await cluster.node("one", "host-gw")
+        two = await cluster.node("two", "host-gw")
+        await cluster.joined()
+        await until(lambda: str(two.range) in one.routes())
+        assert not remembered.read(one._folder / "network.json").peers
+    await cluster.node("three", "host-gw")
+    await cluster.joined()
+    await until(lambda: {peer.name for peer in remembered.read(one._folder / "network.json").peers} == {"two", "three"})
