@@ -210,6 +210,11 @@ class Agent:
             external=external[0] if external else None,
         )
 
+    def report(self) -> None:
+        """The server can be reached again: it may have forgotten when it heard of us last, and hears of us at once."""
+        if self.parts is not None:
+            self.parts.keeper.wake()
+
     async def _show_range(self, keeper: NodeKeeper) -> None:
         """A node that has its pod range is ready at once, not with the next beat."""
         await self.network.ranged.wait()

@@ -32,7 +32,6 @@ class Member:
         uplink = Uplink(membership)
         membership.linked = uplink.is_up
         direct = HttpsTransport(membership.choice)
-        uplink.when_up = direct.hang_up  # one connection is enough
         transport = LinkTransport(uplink.current, direct)
 
         def client(name: str) -> Client:
@@ -40,6 +39,12 @@ class Member:
 
         agent = Agent(membership.config, node_ip, client, uplink.open_door, may_be_alone=True)
         agent.moved = uplink.moved
+
+        def linked() -> None:
+            direct.hang_up()  # one connection is enough
+            agent.report()
+
+        uplink.when_up = linked
         services = [Service("membership", membership.run), Service("link", uplink.run), *agent.services()]
         try:
             await service.run(services, task_status=task_status)
