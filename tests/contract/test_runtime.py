@@ -147,6 +147,10 @@ async def test_it_names_itself(rig: Rig) -> None:
     assert version
 
 
+async def test_it_says_how_it_is(rig: Rig) -> None:
+    assert {condition.type: condition.ready for condition in await rig.runtime.conditions()} == {"RuntimeReady": True, "NetworkReady": True}
+
+
 async def test_a_sandbox_comes_back_as_it_was_wanted(rig: Rig) -> None:
     wanted = a_sandbox()
     sandbox_id = await rig.runtime.run_sandbox(wanted)
