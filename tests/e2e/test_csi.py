@@ -212,6 +212,27 @@ def test_a_pod_has_a_block_device_and_another_a_volume_of_its_own(cluster: Clust
     assert (driver.state()["staged"], driver.state()["published"], violations(driver)) == ({}, {}, [])
 
 
+def test_after_a_power_cut_a_volume_is_brought_again_once_its_driver_is_back(cluster: Cluster, driver: Driver) -> None:
+    cluster.apply(*volume("four"), pod("four", claimed("four"), "test -e /v/file || echo kept > /v/file"))
+    runs(driver, "four")
+    cluster.until(lambda: cluster.kubectl("exec", "four", "--", "cat", "/v/file", check=False) == "kept", 10, "the file is there")
+    driver.stop(signal.SIGKILL)
+    cluster.power_cut()
+    cluster.start()
+
+    def waits() -> bool:
+        return "not found in the list of registered CSI drivers" in cluster.kubectl("events", "--for", "pod/four", check=False)
+
+    cluster.until(waits, SETTLE_S, "the pod says that it waits for its driver", lambda: cluster.kubectl("describe", "pod", "four"))
+    driver.start()
+    runs(driver, "four")
+    assert cluster.kubectl("exec", "four", "--", "cat", "/v/file") == "kept"
+    assert driver.calls("handle-four").count("NodeStageVolume") == driver.calls("handle-four").count("NodePublishVolume") == 2
+    cluster.kubectl("delete", "pod", "four")
+    detached(driver, "handle-four")
+    assert (driver.state()["staged"], driver.state()["published"], violations(driver)) == ({}, {}, [])
+
+
 def test_mounts_travel_between_a_drivers_pod_and_the_node(cluster: Cluster, driver: Driver) -> None:
     """As drivers in pods need it: what they mount below the kubelet's folder is seen there, and by pods that ask for it."""
     place = driver.kubelet_dir / "plugins" / "travel"
