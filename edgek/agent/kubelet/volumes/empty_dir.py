@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import ClassVar
 
 from edgek.agent.kubelet import resources
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
+
+MODE = 0o777
+IN_MEMORY_MODE = 0o1777  # what a tmpfs has by itself, which upstream leaves as it is
 
 
 class EmptyDir:
@@ -23,10 +27,11 @@ class EmptyDir:
         elif medium:
             raise VolumeFailed(f"unknown storage medium {medium!r}")
         if new:
-            order.path.chmod(0o777)
+            mode = IN_MEMORY_MODE if medium else MODE
+            order.path.chmod(mode)
             if order.fs_group is not None:
                 os.chown(order.path, -1, order.fs_group)
-                order.path.chmod(0o2777)
+                order.path.chmod(mode | stat.S_ISGID)
         return Ready(order.path)
 
 

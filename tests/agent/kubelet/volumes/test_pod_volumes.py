@@ -150,7 +150,7 @@ async def test_an_empty_dir_keeps_what_is_in_it(tmp_path: Path, autojump_clock: 
         (at.path() / "file").write_text("kept")
         await at.build(*volumes)
         assert (at.path() / "file").read_text() == "kept"
-        assert at.path().stat().st_mode & 0o777 == 0o777
+        assert [at.path(name).stat().st_mode & 0o7777 for name in ("v", "m")] == [0o777, 0o1777]
         assert at.mounter.mounted[at.path("m")] == "tmpfs size=1048576"
         await at.volumes.take_down("u1")
         assert not (settings(tmp_path).pod_dir("u1")).exists()
