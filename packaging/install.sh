@@ -267,8 +267,8 @@ start_with_systemd() {
     cat >$UNIT <<UNIT_FILE
 [Unit]
 Description=edgek: a small, complete Kubernetes
-Wants=network-online.target
-After=network-online.target
+# Not network-online: where no cable is in, that takes two minutes, and edgek follows its addresses anyway.
+After=network.target
 
 [Service]
 Type=notify

@@ -13,6 +13,7 @@ from edgek.agent.runtime.runtime import Image, Runtime, RuntimeCondition, Runtim
 
 IMAGES_S = 5.0  # a list of images that takes longer is shown another time
 ACTIVE_S = 180.0  # upstream's limit for its look at all pods; here, for a word of the runtime
+# What a node is judged by. containerd 2 has more to say, such as that cgroup v1 is deprecated: that is no reason.
 WORDS = {"RuntimeReady": "container runtime", "NetworkReady": "container runtime network"}
 NO_RANGE = "Network plugin returns error: cni plugin not initialized: this node has no pod range yet"
 
@@ -47,7 +48,8 @@ class Readiness:
         except RuntimeFailure as exc:
             return f"container runtime status check failed: {exc}"
         self._active_at = trio.current_time()
-        return _together([_words(condition) for condition in self._with_range(conditions) if not condition.ready])
+        missing = [condition for condition in self._with_range(conditions) if condition.type in WORDS and not condition.ready]
+        return _together([f"{WORDS[condition.type]} not ready: {condition}" for condition in missing])
 
     async def _look_at_images(self) -> None:
         if not self._images_due:
@@ -73,10 +75,6 @@ class Readiness:
             return []
         silent_s = trio.current_time() - self._active_at
         return [f"PLEG is not healthy: pleg was last seen active {_duration(silent_s)} ago; threshold is {_duration(ACTIVE_S)}"]
-
-
-def _words(condition: RuntimeCondition) -> str:
-    return f"{WORDS.get(condition.type, condition.type)} not ready: {condition}"
 
 
 def _together(problems: Sequence[str]) -> str:

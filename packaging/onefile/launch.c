@@ -27,6 +27,7 @@
 #define BLOCK 512
 #define DEFAULT_DATA_DIR "/var/lib/edgek"
 #define CONTAINERD_SOCKET "/run/edgek/containerd.sock"
+#define KUBECONFIG "/etc/edgek/edgek.yaml"
 
 struct trailer {
     uint64_t offset; /* of the archive in this file, in bytes, little-endian as every machine we serve */
@@ -331,6 +332,8 @@ static void become(const char *tree, const char *face, char **arguments) {
     if (strcmp(face, "edgek") && access(program, X_OK) == 0) {
         setenv("CONTAINERD_ADDRESS", CONTAINERD_SOCKET, 0);
         setenv("CONTAINERD_NAMESPACE", "k8s.io", 0);
+        if (!strcmp(face, "kubectl"))
+            setenv("KUBECONFIG", KUBECONFIG, 0);
     } else {
         compose(program, "%s/edgek", tree);
     }
