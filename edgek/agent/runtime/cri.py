@@ -21,6 +21,7 @@ from edgek.agent.runtime.patience import Patience
 from edgek.agent.runtime.pulls import Pulls
 from edgek.agent.runtime.registries import Registries
 from edgek.agent.runtime.runtime import (
+    CONDITIONS,
     Container,
     ContainerStatus,
     ExecResult,
@@ -39,6 +40,7 @@ from edgek.agent.runtime.runtime import (
 from edgek.host.message import Values
 from edgek.host.rpc import Channel, Method, RpcError, TooSlow, Unreachable
 
+JUDGED_BY = ("RuntimeReady", "NetworkReady")  # containerd 2 says more, such as that something is deprecated
 PROBE_S = 5.0  # for a word on how it is, which needs no disk
 CALL_TIMEOUT_S = 120.0  # the kubelet's own limit for a request to its runtime
 SANDBOX_TIMEOUT_S = 240.0  # twice that: a sandbox may wait for its network
@@ -107,7 +109,8 @@ class CriRuntime:
         except RuntimeGone:
             self._patience.of_no_use()
             raise
-        found = [RuntimeCondition(c["type"], c["status"], c["reason"], c["message"]) for c in answer["status"]["conditions"]]
+        said = [RuntimeCondition(c["type"], c["status"], c["reason"], c["message"]) for c in answer["status"]["conditions"]]
+        found = [condition for condition in said if condition.type in CONDITIONS]
         if all(condition.ready for condition in found):
             self._patience.of_use()
         else:
