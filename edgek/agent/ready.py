@@ -13,7 +13,6 @@ from edgek.agent.runtime.runtime import Image, Runtime, RuntimeCondition, Runtim
 
 IMAGES_S = 5.0  # a list of images that takes longer is shown another time
 ACTIVE_S = 180.0  # upstream's limit for its look at all pods; here, for a word of the runtime
-# What a node is judged by. containerd 2 has more to say, such as that cgroup v1 is deprecated: that is no reason.
 WORDS = {"RuntimeReady": "container runtime", "NetworkReady": "container runtime network"}
 NO_RANGE = "Network plugin returns error: cni plugin not initialized: this node has no pod range yet"
 
@@ -48,7 +47,7 @@ class Readiness:
         except RuntimeFailure as exc:
             return f"container runtime status check failed: {exc}"
         self._active_at = trio.current_time()
-        missing = [condition for condition in self._with_range(conditions) if condition.type in WORDS and not condition.ready]
+        missing = [condition for condition in self._with_range(conditions) if not condition.ready]
         return _together([f"{WORDS[condition.type]} not ready: {condition}" for condition in missing])
 
     async def _look_at_images(self) -> None:

@@ -35,11 +35,6 @@ async def test_a_network_that_is_not_ready_is_said_as_upstream_says_it(runtime: 
     )
 
 
-async def test_what_else_a_runtime_has_to_say_is_no_reason(runtime: FakeRuntime, autojump_clock: trio.testing.MockClock) -> None:
-    runtime.network = RuntimeCondition("ContainerdHasNoDeprecationWarnings", False, "ContainerdHasDeprecationWarnings", "cgroup v1 is deprecated")
-    assert await Readiness(runtime).look() == ""
-
-
 async def test_without_a_pod_range_the_network_is_not_ready(runtime: FakeRuntime, autojump_clock: trio.testing.MockClock) -> None:
     found = await Readiness(runtime, lambda: False).look()
     assert found.startswith("container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:")

@@ -227,9 +227,13 @@ class ExecResult:
     stderr: bytes
 
 
+# What a node is judged by. containerd 2 has more to say, such as that cgroup v1 is deprecated: that is no reason.
+CONDITIONS = ("RuntimeReady", "NetworkReady")
+
+
 @attrs.frozen
 class RuntimeCondition:
-    """``type`` is ``RuntimeReady`` or ``NetworkReady``."""
+    """``type`` is one of ``CONDITIONS``."""
 
     type: str
     ready: bool
