@@ -40,7 +40,6 @@ from edgek.agent.runtime.runtime import (
 from edgek.host.message import Values
 from edgek.host.rpc import Channel, Method, RpcError, TooSlow, Unreachable
 
-JUDGED_BY = ("RuntimeReady", "NetworkReady")  # containerd 2 says more, such as that something is deprecated
 PROBE_S = 5.0  # for a word on how it is, which needs no disk
 CALL_TIMEOUT_S = 120.0  # the kubelet's own limit for a request to its runtime
 SANDBOX_TIMEOUT_S = 240.0  # twice that: a sandbox may wait for its network
