@@ -86,7 +86,8 @@ kill_pods() {
     end "$(sed -n '1s/^\([0-9]*\).*/\1/p' "$RUN/containerd.pid" 2>/dev/null)"
     pkill -9 -f "containerd --config $DATA/agent/containerd/" 2>/dev/null
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-        pids=$(cgroups | while read -r group; do cat "$group/cgroup.procs" 2>/dev/null; done | sort -u)
+        # 0 is a process that cannot be seen from here, as in a container: to kill, it means ourselves.
+        pids=$(cgroups | while read -r group; do cat "$group/cgroup.procs" 2>/dev/null; done | grep -vx 0 | sort -u)
         [ -n "$pids" ] || break
         # shellcheck disable=SC2086 # a list of words
         kill -9 $pids 2>/dev/null

@@ -10,7 +10,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 # What the tests of the node need from the distribution: program or file, package.
 NEEDED='containerd:containerd runc:runc nft:nftables ip:iproute2 conntrack:conntrack musl-gcc:musl-tools strace:strace zstd:zstd nginx:nginx-light
-busybox:busybox-static faketime:faketime qemu-system-x86_64:qemu-system-x86 debootstrap:debootstrap mkfs.ext4:e2fsprogs cpio:cpio cc:gcc
+busybox:busybox-static faketime:faketime qemu-system-x86_64:qemu-system-x86 debootstrap:debootstrap mkfs.ext4:e2fsprogs cpio:cpio cc:gcc systemd-nspawn:systemd-container openssl:openssl curl:curl
 /usr/include/zstd.h:libzstd-dev /usr/include/nftables/libnftables.h:libnftables-dev'
 
 install_packages() {
