@@ -249,7 +249,7 @@ class NodeKeeper:
         name = self._settings.node_name
         if self._lease_known:
             try:
-                await self._client.patch(kinds.LEASE, name, {"spec": self._lease_spec()}, LEASE_NAMESPACE)
+                await self._client.patch(kinds.LEASE, name, {"spec": self._lease_spec()}, LEASE_NAMESPACE, minimal=True)
                 return
             except errors.NotFound:
                 self._lease_known = False
@@ -257,9 +257,9 @@ class NodeKeeper:
         owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": objects.uid(shown)}
         meta: Object = {"name": name, "namespace": LEASE_NAMESPACE, "ownerReferences": [owner]}
         try:
-            await self._client.create(kinds.LEASE, {"metadata": meta, "spec": self._lease_spec()}, LEASE_NAMESPACE)
+            await self._client.create(kinds.LEASE, {"metadata": meta, "spec": self._lease_spec()}, LEASE_NAMESPACE, minimal=True)
         except errors.AlreadyExists:
-            await self._client.patch(kinds.LEASE, name, {"spec": self._lease_spec()}, LEASE_NAMESPACE)
+            await self._client.patch(kinds.LEASE, name, {"spec": self._lease_spec()}, LEASE_NAMESPACE, minimal=True)
         self._lease_known = True
 
     def _lease_spec(self) -> Object:

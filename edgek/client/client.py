@@ -21,6 +21,7 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+MINIMAL = "return=minimal"  # of the header Prefer, RFC 7240. Only an agent's link heeds it
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
@@ -39,7 +40,10 @@ class WatchEvent:
 
 
 class Client:
-    """Talks to the API as ``agent_name`` (the User-Agent, by which the server tells field managers apart)."""
+    """Talks to the API as ``agent_name`` (the User-Agent, by which the server tells field managers apart).
+
+    With ``minimal`` a write is answered without the object where the way is thin: the result means nothing then.
+    """
 
     def __init__(self, transport: Transport, agent_name: str = "edgek") -> None:
         self._transport = transport
@@ -64,17 +68,25 @@ class Client:
         meta = found.get("metadata") or {}
         return ObjectList(found.get("items") or [], meta.get("resourceVersion", ""), meta.get("continue", ""))
 
-    async def create(self, kind: Kind, obj: Object, namespace: str = "", *, name: str = "", subresource: str = "") -> Object:
+    async def create(self, kind: Kind, obj: Object, namespace: str = "", *, name: str = "", subresource: str = "", minimal: bool = False) -> Object:
         """``name`` and ``subresource`` for posts below an object: binding, eviction, token."""
-        return await self._call("POST", kind.path(namespace or objects.namespace(obj), name, subresource), body=obj)
+        return await self._call("POST", kind.path(namespace or objects.namespace(obj), name, subresource), body=obj, minimal=minimal)
 
     async def update(self, kind: Kind, obj: Object, subresource: str = "") -> Object:
         return await self._call("PUT", kind.path(objects.namespace(obj), objects.name(obj), subresource), body=obj)
 
     async def patch(
-        self, kind: Kind, name: str, patch: Any, namespace: str = "", *, subresource: str = "", content_type: str = MERGE_PATCH
+        self,
+        kind: Kind,
+        name: str,
+        patch: Any,
+        namespace: str = "",
+        *,
+        subresource: str = "",
+        content_type: str = MERGE_PATCH,
+        minimal: bool = False,
     ) -> Object:
-        return await self._call("PATCH", kind.path(namespace, name, subresource), body=patch, content_type=content_type)
+        return await self._call("PATCH", kind.path(namespace, name, subresource), body=patch, content_type=content_type, minimal=minimal)
 
     async def delete(
         self,
@@ -86,6 +98,7 @@ class Client:
         revision: str = "",
         grace_s: int | None = None,
         propagation: str = "",
+        minimal: bool = False,
     ) -> Object:
         """``uid`` and ``revision`` are preconditions: Conflict when the object is another one."""
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
@@ -96,7 +109,7 @@ class Client:
             options["gracePeriodSeconds"] = grace_s
         if propagation:
             options["propagationPolicy"] = propagation
-        return await self._call("DELETE", kind.path(namespace, name), body=options)
+        return await self._call("DELETE", kind.path(namespace, name), body=options, minimal=minimal)
 
     async def delete_all(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> None:
         """Delete every object of a collection that the selectors match."""
@@ -123,18 +136,28 @@ class Client:
                 raise _error(answer.status, await answer.read())
             yield _events(answer.lines())
 
-    async def _call(self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, content_type: str = JSON) -> Object:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        minimal: bool = False,
+    ) -> Object:
         headers = self._headers if body is None else {**self._headers, "content-type": content_type}
+        if minimal:
+            headers = {**headers, "prefer": MINIMAL}
         raw = b"" if body is None else orjson.dumps(body)
         answer = await self._transport.request(Request(method, path, _pairs(query or {}), headers, raw))
         return decoded(answer)
 
 
 def decoded(answer: Response) -> Object:
-    """The object in an answer; raises the error that it stands for."""
+    """The object in an answer, empty where none was asked for; raises the error that it stands for."""
     if answer.status >= 400:
         raise _error(answer.status, answer.body)
-    found: Object = orjson.loads(answer.body)
+    found: Object = orjson.loads(answer.body or b"{}")
     return found
 
 

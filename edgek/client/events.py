@@ -143,7 +143,7 @@ class Recorder:
         if series and waiting.first_at - series.last_seen < AGGREGATE_S and not waiting.name:
             count = series.count + waiting.count
             try:
-                await self._client.patch(kinds.EVENT, series.name, {"count": count, "lastTimestamp": last}, series.namespace)
+                await self._client.patch(kinds.EVENT, series.name, {"count": count, "lastTimestamp": last}, series.namespace, minimal=True)
                 series.count, series.last_seen = count, waiting.last_at
                 return
             except errors.NotFound:
@@ -156,13 +156,12 @@ class Recorder:
             waiting.name = f"{involved['name']}.{self._stamp:x}"
         meta = {"name": waiting.name, "namespace": namespace}
         try:
-            await self._client.create(
-                kinds.EVENT, {**waiting.event, "metadata": meta, "firstTimestamp": first, "lastTimestamp": last, "count": waiting.count}
-            )
+            event = {**waiting.event, "metadata": meta, "firstTimestamp": first, "lastTimestamp": last, "count": waiting.count}
+            await self._client.create(kinds.EVENT, event, minimal=True)
         except errors.AlreadyExists:
             if not again:
                 raise
-            await self._client.patch(kinds.EVENT, waiting.name, {"count": waiting.count, "lastTimestamp": last}, namespace)
+            await self._client.patch(kinds.EVENT, waiting.name, {"count": waiting.count, "lastTimestamp": last}, namespace, minimal=True)
         self._seen[digest] = _Series(waiting.name, namespace, waiting.count, waiting.last_at)
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)

@@ -187,9 +187,9 @@ class Agent:
             cluster_domain=config.cluster_domain,
             resolv_conf=_resolv_conf(),
             node_labels=dict(config.node_label),
+            external_ips=config.node_external_ip,
             contact_file=config.run_dir / "last-contact",
             register_node=config.register_node,
-            external_ips=config.node_external_ip,
             node_taints=tuple(f"{key}={value}:{effect}" for key, value, effect in config.node_taint),
             version=f"v1.36.4+edgek{__version__}",
         )

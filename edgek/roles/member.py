@@ -10,7 +10,7 @@ from edgek.agent import join
 from edgek.agent.link import Uplink
 from edgek.client.client import Client
 from edgek.client.https import HttpsTransport
-from edgek.client.link_calls import LinkTransport
+from edgek.client.link_transport import LinkTransport
 from edgek.config import Config
 from edgek.host import addresses, service
 from edgek.host.service import Service

@@ -105,11 +105,11 @@ class Publisher:
         wanted: Object = {key: status.get(key) for key in OWNED if status.get(key) is not None or key in (shown.get("status") or {})}
         wanted["conditions"] = _with_others(wanted.get("conditions") or [], shown)
         patch = {"metadata": {"uid": objects.uid(shown), "resourceVersion": objects.revision(shown)}, "status": wanted}
-        await self._client.patch(kinds.POD, objects.name(shown), patch, objects.namespace(shown), subresource="status")
+        await self._client.patch(kinds.POD, objects.name(shown), patch, objects.namespace(shown), subresource="status", minimal=True)
 
     async def _delete(self, shown: Object) -> None:
         try:
-            await self._client.delete(kinds.POD, objects.name(shown), objects.namespace(shown), uid=objects.uid(shown), grace_s=0)
+            await self._client.delete(kinds.POD, objects.name(shown), objects.namespace(shown), uid=objects.uid(shown), grace_s=0, minimal=True)
         except errors.NotFound:
             return
         except errors.Conflict:

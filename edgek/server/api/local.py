@@ -58,7 +58,7 @@ class LineQueue:
     """A Sink whose reader sits in the same process, or hands on what he reads."""
 
     def __init__(self) -> None:
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[Line] = deque()
         self._wake = trio.Event()
         self._taken = trio.Event()
         self._ended = False
@@ -82,7 +82,7 @@ class LineQueue:
     def push(self, *lines: Line) -> None:
         if self._ended or not lines:
             return
-        self._lines.extend([line.line for line in lines])
+        self._lines.extend(lines)
         self._wake.set()
         if len(self._lines) > PENDING_LINES:
             self._lines.clear()
@@ -104,7 +104,7 @@ class LineQueue:
         self._scope = None
         return not self._ended
 
-    async def next_line(self) -> bytes | None:
+    async def next_line(self) -> Line | None:
         """None at the end."""
         await trio.lowlevel.checkpoint()
         while not self._lines:
@@ -139,7 +139,7 @@ class LocalStream:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         while (line := await self._queue.next_line()) is not None:
-            yield line
+            yield line.line
 
     async def lines(self) -> AsyncIterator[bytes]:
         async for chunk in self.chunks():

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import attrs
 import orjson
 
+from edgek.client import link_messages
 from edgek.client.transport import Response
 from edgek.host.tls import Channel
 from edgek.model import errors
@@ -49,11 +50,11 @@ class Parts:
 class Line:
     """One event of a watch, encoded once however many watchers hear it."""
 
-    __slots__ = ("_framed", "line")
+    __slots__ = ("_framed", "_packed", "line")
 
     def __init__(self, line: bytes) -> None:
         self.line = line
-        self._framed = b""
+        self._framed = self._packed = b""
 
     @property
     def framed(self) -> bytes:
@@ -61,6 +62,13 @@ class Line:
         if not self._framed:
             self._framed = b"%x\r\n%b\r\n" % (len(self.line), self.line)
         return self._framed
+
+    @property
+    def packed(self) -> bytes:
+        """As a message of an agent's link."""
+        if not self._packed:
+            self._packed = link_messages.packed(self.line)
+        return self._packed
 
 
 class Sink(Protocol):

@@ -10,7 +10,8 @@ import attrs
 import orjson
 import trio
 
-from edgek.client import link_calls
+from edgek.client import link_calls, link_messages
+from edgek.client.client import MINIMAL
 from edgek.client.joining import LINK_PROTOCOL, TELL_SERVERS
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import BrokenOff
@@ -85,26 +86,30 @@ class Links:
 
 async def answer(stream: Stream, api: Api, user: User) -> None:
     """One request of a node to the API. Raises GONE."""
-    head = await link_calls.receive_head(stream)
-    request = link_calls.request_of(head, await link_calls.rest(stream))
+    request = link_calls.request_of(*await link_messages.receive(stream, link_messages.REQUEST_MOST))
     found = await api.handle_as(request, user)
     if isinstance(found, Upgrade):
         raise BrokenOff(f"{request.path} takes a connection over, and there is none")
     told = {"status": found.status, "headers": {name: value for name, value in found.headers.items() if name in TOLD}}
     if not isinstance(found, Streaming):
-        await link_calls.send_head(stream, told, joined(found), last=True)
+        await link_messages.send(stream, told, b"" if _suffices(request, found.status) else joined(found), last=True)
         return
-    await link_calls.send_head(stream, told)
+    await link_messages.send(stream, told)
     queue = LineQueue()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(queue.fill, found)
         try:
             while (line := await queue.next_line()) is not None:
-                await stream.send(line)
+                await stream.send(line.packed)
             await stream.send_eof()
         except GONE:
             pass
         nursery.cancel_scope.cancel()
+
+
+def _suffices(request: Request, status: int) -> bool:
+    """Who asks for as little as may be (RFC 7240) is told by the status alone that it was done: a watch shows him what became of it."""
+    return 200 <= status < 300 and request.headers.get("prefer") == MINIMAL
 
 
 class LinkedNode:
