@@ -23,7 +23,7 @@ pytestmark = pytest.mark.node
 def test_the_token_is_the_one_that_nodes_join_with(cluster: Cluster) -> None:
     token = cluster.run("token", "--data-dir", cluster.data)
     assert re.fullmatch(r"K10[0-9a-f]{64}::server:[0-9a-f]{32}\n", token)
-    assert "start `edgek server` once, or name its --data-dir" in cluster.run("token", "--data-dir", cluster.folder / "none", code=2)
+    assert "start `edgek server` there once, or name its --data-dir" in cluster.run("token", "--data-dir", cluster.folder / "none", code=2)
 
 
 def test_an_archive_is_imported_and_listed_and_pods_can_use_it(cluster: Cluster, tmp_path: Path) -> None:
