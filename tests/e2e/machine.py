@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,8 +19,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("EDGEK_TEST_CACHE", "/var/cache/edgek-tests"))
 PACKAGES = (
     "systemd,systemd-sysv,udev,kmod,iproute2,procps,ca-certificates,"
-    "containerd,runc,nftables,conntrack,musl-tools,gcc,libc6-dev,python3,python3-venv,kubernetes-client,nginx-light,curl"
+    "containerd,runc,nftables,conntrack,musl-tools,gcc,libc6-dev,python3,python3-venv,kubernetes-client,nginx-light,curl,nfs-kernel-server"
 )
+STARTED_BY_TESTS = ("nfs-server.service", "nfs-blkmap.service", "rpcbind.service", "rpcbind.socket")  # by those that want them
 MODULES = (
     "virtio_ring",
     "virtio",
@@ -35,8 +37,10 @@ INIT = """#!/bin/sh
 for module in {modules}; do /bin/busybox insmod /$module.ko; done
 /bin/busybox sleep 1
 /bin/busybox mount -t ext4 /dev/vda /root || exec /bin/busybox sh
-exec /bin/busybox switch_root /root /lib/systemd/systemd
+exec /bin/busybox switch_root /root {init}
 """
+SYSTEMD = "/lib/systemd/systemd"
+BUILDERS = ("pip", "setuptools", "wheel")  # wheels that only a build needs
 UNIT = """[Unit]
 Description=the test
 After=basic.target
@@ -90,8 +94,11 @@ def wheels() -> Path:
     return folder
 
 
-def disk(image: Path, extra: Mapping[str, Path | str]) -> None:
-    """An ext4 image of the base with the kernel's modules, the wheels, this checkout and ``extra`` (path in the machine: file or text)."""
+def disk(image: Path, extra: Mapping[str, Path | str], *, unpacked: bool = False) -> None:
+    """An ext4 image of the base with the kernel's modules, the wheels, this checkout and ``extra`` (path in the machine: file or text).
+
+    ``unpacked``: what edgek imports lies in ``/site``, and ``PYTHONPATH=/edgek:/site python3 -m edgek`` runs it.
+    """
     release, modules = kernel()
     root = image.with_suffix(".root")
     shutil.rmtree(root, ignore_errors=True)
@@ -99,6 +106,11 @@ def disk(image: Path, extra: Mapping[str, Path | str]) -> None:
     run("cp", "-a", modules / "lib" / "modules", root / "usr/lib/")
     run("chroot", root, "depmod", release)
     run("cp", "-a", wheels(), root / "wheels")
+    for wheel in (root / "wheels").glob("*.whl") if unpacked else ():
+        if wheel.name.partition("-")[0] not in BUILDERS:
+            zipfile.ZipFile(wheel).extractall(root / "site")
+    for unit in STARTED_BY_TESTS:
+        (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
     checkout = root / "edgek"
     checkout.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "edgek", "packaging"):
@@ -118,8 +130,8 @@ def disk(image: Path, extra: Mapping[str, Path | str]) -> None:
     shutil.rmtree(root)
 
 
-def initial(path: Path) -> Path:
-    """The first root: busybox and the drivers of the disk."""
+def initial(path: Path, init: str = SYSTEMD) -> Path:
+    """The first root: busybox and the drivers of the disk. ``init`` is run as the machine's first process then."""
     release, folder = kernel()
     root = path.with_suffix(".dir")
     for name in ("bin", "proc", "sys", "dev", "root"):
@@ -132,7 +144,7 @@ def initial(path: Path) -> Path:
         for file in (folder / "lib/modules" / release).rglob(f"{module}.ko"):
             shutil.copy(file, root / file.name)
             found.append(module)
-    (root / "init").write_text(INIT.format(modules=" ".join(found)))
+    (root / "init").write_text(INIT.format(modules=" ".join(found), init=init))
     (root / "init").chmod(0o755)
     run("sh", "-c", f"cd {root} && find . | cpio -o -H newc --quiet | gzip -1 >{path}")
     shutil.rmtree(root)
