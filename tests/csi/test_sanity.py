@@ -12,13 +12,21 @@ import pytest
 
 DEADLINE_S = 60.0
 
+CACHE = Path(os.environ.get("EDGEK_TEST_CACHE", "/var/cache/edgek-tests")) / "csi-sanity"
+MODULE = "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.6.0"
+
 
 def csi_sanity() -> Path | None:
-    """EDGEK_CSI_SANITY, or where the judges' build script puts it, or on the PATH."""
+    """EDGEK_CSI_SANITY, or where the judges' build script puts it, or on the PATH; else built from its Go module, once, where there is a Go."""
     said = os.environ.get("EDGEK_CSI_SANITY")
-    built = Path(os.environ.get("WORK", "/tmp/j")) / "bin/csi-sanity"
-    found = said or (str(built) if built.exists() else shutil.which("csi-sanity"))
-    return Path(found) if found else None
+    judged = Path(os.environ.get("WORK", "/tmp/j")) / "bin/csi-sanity"
+    built = CACHE / MODULE.rpartition("@")[2] / "csi-sanity"
+    found = said or (str(judged) if judged.exists() else shutil.which("csi-sanity"))
+    if found:
+        return Path(found)
+    if not built.exists() and shutil.which("go"):
+        subprocess.run(["go", "install", MODULE], env={**os.environ, "GOBIN": str(built.parent), "CGO_ENABLED": "0"}, check=False)
+    return built if built.exists() else None
 
 
 @pytest.mark.root
