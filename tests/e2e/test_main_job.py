@@ -95,12 +95,21 @@ def test_a_deployment_behind_a_service_from_apply_to_nothing_left(cluster: Clust
 
 def reachable_by_every_way(cluster: Cluster) -> None:
     address = cluster.kubectl("get", "service", "nginx", "-o", "jsonpath={.spec.clusterIP}")
+    names = {pod["metadata"]["name"] for pod in cluster.pods(WEB)}
+    # Pods are Ready a moment before the proxy hears of it.
+    cluster.until(lambda: who_answers(cluster, f"http://{address}/host") == names, 10, "all pods answer behind the Service")
     assert cluster.http(f"http://{address}/").strip() == "one"
     assert cluster.http(f"http://{cluster.inside_ip}:30080/", outside=True).strip() == "one"
-    seen = {cluster.http(f"http://{address}/host").split()[0] for _ in range(30)}
-    assert seen == {pod["metadata"]["name"] for pod in cluster.pods(WEB)}
     for name in ("nginx", "nginx.default", "nginx.default.svc.cluster.local"):
         assert cluster.kubectl("exec", "deployment/nginx-deployment", "--", "curl", "-sS", "--max-time", "5", f"http://{name}/") == "one"
+
+
+def who_answers(cluster: Cluster, url: str) -> set[str]:
+    """Of 30 requests; nobody where one fails."""
+    try:
+        return {cluster.http(url).split()[0] for _ in range(30)}
+    except Failed:
+        return set()
 
 
 def rolls_without_a_failed_request(cluster: Cluster) -> None:
