@@ -14,7 +14,12 @@ import shutil
 import zlib
 
 import pytest
+from hypothesis import settings
 from trio._core import _run as trio_run
+
+# Hypothesis tries the same examples in every run, unless a test says that it searches.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 PROGRAMS = {
     "root": ("ip", "nft"),

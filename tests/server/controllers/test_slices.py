@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from hypothesis import given, settings
@@ -18,6 +19,9 @@ def endpoint(number: int) -> dict[str, Any]:
     return {"addresses": [f"10.0.{number // 256}.{number % 256}"], "conditions": {"ready": True}}
 
 
+FRESH = itertools.count()  # names are never used again
+
+
 def apply(existing: list[dict[str, Any]], wanted: dict[Ports, list[dict[str, Any]]]) -> tuple[list[dict[str, Any]], int]:
     """The slices after a plan was carried out, and how many writes it took."""
     made = plan(FRAME, existing, wanted)
@@ -27,7 +31,7 @@ def apply(existing: list[dict[str, Any]], wanted: dict[Ports, list[dict[str, Any
     for each in made.update:
         by_name[each["metadata"]["name"]] = each
     for each in made.create:
-        name = f"web-{len(existing)}-{len(by_name)}"
+        name = f"web-{next(FRESH)}"
         by_name[name] = {**each, "metadata": {**each["metadata"], "name": name}}
     return list(by_name.values()), len(made.delete) + len(made.update) + len(made.create)
 
