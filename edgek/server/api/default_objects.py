@@ -91,14 +91,15 @@ def all_of(settings: Settings) -> Iterator[Default]:
         yield Default(kinds.SERVICE, _dns_service(settings.cluster_dns))
     if settings.local_storage:
         yield _local_storage_class()
-        for driver in sorted(OWN):
-            yield Default(kinds.CSI_DRIVER, _csi_driver(driver))
+        yield from _csi_drivers()
 
 
 def kept(settings: Settings) -> Iterator[Default]:
-    """Without these no pod finds the API: they are mended while the server runs, not only when it starts."""
+    """Without these no pod finds the API, or its volume: they are mended while the server runs, not only when it starts."""
     yield from namespaces()
     yield from _apiserver(settings)
+    if settings.local_storage:
+        yield from _csi_drivers()
 
 
 def namespaces() -> Iterator[Default]:
@@ -231,10 +232,23 @@ def _local_storage_class() -> Default:
     return Default(kinds.STORAGE_CLASS, made, renew=renewed)
 
 
-def _csi_driver(name: str) -> Object:
-    """Volumes need no attaching, and take the group that their pods want."""
-    spec = {"attachRequired": False, "podInfoOnMount": False, "fsGroupPolicy": "File", "volumeLifecycleModes": ["Persistent"]}
-    return _object(kinds.CSI_DRIVER, name, spec=spec)
+def _csi_drivers() -> Iterator[Default]:
+    """Of the drivers that edgek brings. Volumes need no attaching, and take the group that their pods want.
+
+    Without such an object a volume would wait for an attacher that nobody has. What an operator changes in one is honoured, but for that.
+    """
+    for name in sorted(OWN):
+        spec = {"attachRequired": False, "podInfoOnMount": False, "fsGroupPolicy": "File", "volumeLifecycleModes": ["Persistent"]}
+        made = _object(kinds.CSI_DRIVER, name, spec=spec)
+        yield Default(kinds.CSI_DRIVER, made, renew=_never_attached)
+
+
+def _never_attached(seen: Object) -> Object | None:
+    spec = seen.get("spec") or {}
+    if spec.get("attachRequired") is False:
+        return None
+    meta = {key: value for key, value in objects.metadata(seen).items() if key in ("name", "labels", "annotations")}
+    return {**seen, "metadata": meta, "spec": {**spec, "attachRequired": False}}
 
 
 def _json(value: list[str]) -> str:

@@ -45,7 +45,10 @@ class Scheduler:
         self._classes = informers.of(kinds.STORAGE_CLASS, views.storage_class)
         self._namespaces = informers.of(kinds.NAMESPACE, views.namespace)
         self._limits = informers.of(kinds.CSI_NODE, views.most_volumes)
-        self._snapshot = Snapshot(self._claims.items, self._volumes.items, self._classes.items, self._namespaces.items, self._limits.items)
+        self._drivers = informers.of(kinds.CSI_DRIVER, views.tracks_capacity)
+        self._capacities = informers.of(kinds.CSI_STORAGE_CAPACITY, views.capacity)
+        storage = (self._claims.items, self._volumes.items, self._classes.items)
+        self._snapshot = Snapshot(*storage, self._namespaces.items, self._limits.items, self._drivers.items, self._capacities.items)
         self._pending = Pending()
         self._binding: set[str] = set()  # uids, until the cache shows what became of it
         self._preempting: set[str] = set()  # uids of pods for which room is being made
@@ -58,12 +61,13 @@ class Scheduler:
         """Schedule for ever. The informers are run by whoever made them."""
         self._nodes.add_handler(self._node_changed)
         self._pods.add_handler(self._pod_changed)
-        for storage in (self._classes, self._limits):
+        for storage in (self._classes, self._limits, self._drivers, self._capacities):
             storage.add_handler(lambda key, old, new: self._happened("volume"))
         self._claims.add_handler(lambda key, old, new: self._claims_moved({key}))
         self._volumes.add_handler(self._volume_moved)
         self._namespaces.add_handler(lambda key, old, new: self._happened("namespace"))
-        for informer in (self._namespaces, self._nodes, self._pods, self._claims, self._volumes, self._classes, self._limits):
+        volumes = (self._claims, self._volumes, self._classes, self._limits, self._drivers, self._capacities)
+        for informer in (self._namespaces, self._nodes, self._pods, *volumes):
             await informer.synced.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._explainer.run)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from edgek.server.scheduler.views import Claim, Namespace, Node, Pod, StorageClass, Volume
+from edgek.server.scheduler.views import Capacity, Claim, Namespace, Node, Pod, StorageClass, Volume
 
 PODS = "pods"
 ONE = 10**9  # one of a resource, in billionths
@@ -42,7 +42,7 @@ class NodeState:
 class Snapshot:
     """``claims`` are by ``namespace/name``, volumes, classes and namespaces by name: the informers' own caches.
 
-    ``most_volumes`` is by node, then by driver.
+    ``most_volumes`` is by node, then by driver. ``tracked`` says of a driver whether ``capacities`` speak of it.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class Snapshot:
         classes: Mapping[str, StorageClass] | None = None,
         namespaces: Mapping[str, Namespace] | None = None,
         most_volumes: Mapping[str, Mapping[str, int]] | None = None,
+        tracked: Mapping[str, bool] | None = None,
+        capacities: Mapping[str, Capacity] | None = None,
     ) -> None:
         self.nodes: dict[str, NodeState] = {}
         self.claims = {} if claims is None else claims
@@ -59,6 +61,8 @@ class Snapshot:
         self.classes = {} if classes is None else classes
         self.namespaces = {} if namespaces is None else namespaces
         self.most_volumes = {} if most_volumes is None else most_volumes
+        self.tracked = {} if tracked is None else tracked
+        self.capacities = {} if capacities is None else capacities
         self._homes: dict[str, str] = {}  # pod uid -> node name
         self._homeless: dict[str, dict[str, Pod]] = {}  # node name -> pods bound to a node we have not seen yet
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from edgek.model import objects, requests
+from edgek.model import objects, requests, selectors
 from edgek.model.local_storage import driver_of
 from edgek.model.objects import Object
 
@@ -261,6 +261,29 @@ def most_volumes(obj: Object) -> Mapping[str, int]:
     """Of a CSINode: how many volumes of a driver the node can have, by driver; drivers without a limit are left out."""
     drivers = (obj.get("spec") or {}).get("drivers") or ()
     return {each["name"]: int(limit) for each in drivers if (limit := (each.get("allocatable") or {}).get("count")) is not None}
+
+
+def tracks_capacity(obj: Object) -> bool:
+    """Of a CSIDriver: whether CSIStorageCapacity objects say where its volumes can be made."""
+    return bool((obj.get("spec") or {}).get("storageCapacity"))
+
+
+@attrs.frozen
+class Capacity:
+    """A CSIStorageCapacity: volumes of a class up to ``size`` can be made on ``nodes``. ``size`` in billionths of a byte; -1: nothing is known."""
+
+    storage_class: str
+    size: int
+    nodes: selectors.LabelSelector
+
+
+def capacity(obj: Object) -> Capacity:
+    largest = obj.get("maximumVolumeSize") or obj.get("capacity")
+    try:
+        nodes = selectors.of_dict(obj.get("nodeTopology"))
+    except selectors.SelectorError:
+        nodes = selectors.NOTHING
+    return Capacity(str(obj.get("storageClassName") or ""), requests.parsed({"storage": largest})["storage"] if largest else -1, nodes)
 
 
 def _toleration(raw: Mapping[str, Any]) -> Toleration:

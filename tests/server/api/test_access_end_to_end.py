@@ -71,6 +71,32 @@ async def test_what_leads_pods_to_the_api_is_made_again_when_somebody_deletes_or
             nursery.cancel_scope.cancel()
 
 
+async def test_what_says_that_our_volumes_need_no_attaching_is_put_back_and_what_an_operator_changed_is_kept(cluster: Cluster) -> None:
+    name, kind = "hostpath.edgek.io", kinds.CSI_DRIVER
+
+    async def attached_and_policy() -> tuple[Any, Any]:
+        found = [each for each in (await cluster.admin.list(kind)).items if each["metadata"]["name"] == name]
+        return (found[0]["spec"]["attachRequired"], found[0]["spec"]["fsGroupPolicy"]) if found else (None, None)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(keep_defaults, cluster.admin, SETTINGS)
+            await cluster.admin.patch(kind, name, {"spec": {"fsGroupPolicy": "None"}})
+            await cluster.admin.delete(kinds.SERVICE, "kubernetes", "default")  # a reason to look at everything
+            while not any(each["metadata"]["name"] == "kubernetes" for each in (await cluster.admin.list(kinds.SERVICE, "default")).items):
+                await trio.lowlevel.checkpoint()
+            assert await attached_and_policy() == (False, "None")
+            await cluster.admin.delete(kind, name)
+            while await attached_and_policy() != (False, "File"):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await cluster.admin.delete(kind, name)
+        await cluster.admin.create(kind, {"metadata": {"name": name}, "spec": {"fsGroupPolicy": "None"}})
+        assert await attached_and_policy() == (True, "None")
+        await ensure_defaults(cluster.admin, SETTINGS, agents=True)
+        assert await attached_and_policy() == (False, "None")
+
+
 async def test_the_dns_service_holds_its_address(cluster: Cluster) -> None:
     service = await cluster.admin.get(kinds.SERVICE, "kube-dns", "kube-system")
     assert service["spec"]["clusterIP"] == "10.43.0.10"

@@ -172,6 +172,29 @@ class TestVolumes:
         refused = choose(self.pod, cluster(node("a", labels={"zone": "1"}), **caches))
         assert refused.message == "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind."
 
+    def test_a_claim_goes_where_its_driver_says_that_there_is_room(self):
+        asked = {**self.claim, "spec": {**self.claim["spec"], "resources": {"requests": {"storage": "10Gi"}}}}
+
+        def capacity(host: str, **said: Any) -> views.Capacity:
+            return views.capacity({"storageClassName": "local-path", "nodeTopology": {"matchLabels": {"kubernetes.io/hostname": host}}, **said})
+
+        told = [
+            capacity("a", capacity="9Gi"),
+            capacity("b", capacity="1Ti", maximumVolumeSize="9Gi"),
+            capacity("c", capacity="10Gi", storageClassName="other"),
+            capacity("d"),  # room is not known: upstream takes that for none
+            views.capacity({"storageClassName": "local-path", "capacity": "1Ti"}),  # reached from nowhere
+        ]
+        classes = {"local-path": views.StorageClass("local-path", waits=True, driver="disks.example")}
+        caches = {"claims": {"default/data": views.claim(asked)}, "classes": classes}
+        nodes = [node(name) for name in "abcd"]
+        short = {str(number): each for number, each in enumerate(told)}
+        refused = choose(self.pod, cluster(*nodes, tracked={"disks.example": True}, capacities=short, **caches))
+        assert refused.message == "0/4 nodes are available: 4 node(s) did not have enough free storage."
+        enough = {**short, "enough": capacity("d", capacity="10Gi")}
+        assert choose(self.pod, cluster(*nodes, tracked={"disks.example": True}, capacities=enough, **caches)) == Placed("d")
+        assert choose(self.pod, cluster(*nodes, tracked={"disks.example": False}, capacities=short, **caches)) == Placed("a")
+
     def test_a_copy_of_a_directory_is_made_where_that_is(self):
         spec = {**self.claim["spec"], "dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "origin"}}
         claims = {"default/data": views.claim({**self.claim, "spec": spec}), "default/origin": self.bound()}

@@ -1,7 +1,8 @@
 """A pod goes where its volumes are, or can be made.
 
 A bound claim ties the pod to the nodes of its volume. An unbound one of a class that waits for its first consumer is bound to a volume that is free
-there, or made there, where the class allows it; any other unbound claim must be bound first. A copy of a directory is made where that is.
+there, or made there, where the class allows it and the driver says that there is room; any other unbound claim must be bound first. A copy of a
+directory is made where that is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from edgek.server.scheduler.views import Claim, Node, Pod, StorageClass, Volume
 
 ELSEWHERE = "node(s) had volume node affinity conflict"
 NONE_FREE = "node(s) didn't find available persistent volumes to bind"
+NO_ROOM = "node(s) did not have enough free storage"
 
 
 def refuse(pod: Pod, snapshot: Snapshot) -> str:
@@ -58,6 +60,8 @@ def _reject_unbound(claims: Sequence[Claim], node: NodeState, snapshot: Snapshot
             taken.add(min(free, key=lambda each: (each.size, each.name)).name)
         elif not can_be_made:
             return NONE_FREE
+        elif not has_room(claim, storage_class, node.node, snapshot):
+            return NO_ROOM
     return ""
 
 
@@ -66,6 +70,16 @@ def allows(storage_class: StorageClass, node: Node) -> bool:
     return not storage_class.topologies or any(
         all(node.labels.get(each.get("key", "")) in (each.get("values") or ()) for each in term.get("matchLabelExpressions") or ())
         for term in storage_class.topologies
+    )
+
+
+def has_room(claim: Claim, storage_class: StorageClass, node: Node, snapshot: Snapshot) -> bool:
+    """Whether a volume as large can be made there, by what its driver publishes; of a driver that publishes nothing it is assumed."""
+    if not snapshot.tracked.get(storage_class.driver):
+        return True
+    return any(
+        each.storage_class == storage_class.name and each.size >= claim.size and each.nodes.matches(node.labels)
+        for each in snapshot.capacities.values()
     )
 
 
