@@ -150,8 +150,9 @@ def _until_ready(access: Access, names: list[str] | tuple[str, ...], since: floa
 
 
 def _is_ready(client: Connection, name: str, since: float) -> bool:
-    node = client.ask("GET", f"{NODES}/{name}")
-    if not any(c["type"] == "Ready" and c["status"] == "True" for c in (node.get("status") or {}).get("conditions", ())):
+    found = {node["metadata"]["name"]: node for node in client.ask("GET", NODES)["items"]}
+    conditions = (found.get(name, {}).get("status") or {}).get("conditions", ())
+    if not any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
         return False
     renewed = (client.ask("GET", f"{LEASES}/{name}").get("spec") or {}).get("renewTime")
     return renewed is not None and datetime.fromisoformat(renewed).timestamp() >= since
