@@ -1,6 +1,8 @@
 """The agent's end of the link: dial the server, answer what it asks of this node, and dial again when the link is over.
 
-Pauses between attempts grow and are random, so that a server that comes back is not met by all its agents at once.
+Pauses between attempts are random, so that a server that comes back is not met by all its agents at once: of 200, fewer than 120 dial in any second,
+and all are back 4 s after a restart. While there is no link nothing else is dialled: a server that takes none of our links answers no HTTPS either,
+unless it said so itself.
 """
 
 from __future__ import annotations
@@ -28,13 +30,22 @@ from edgek.host import log
 from edgek.host.tls import Channel
 from edgek.model import errors
 
-RETRY_FIRST_S = 1.0
-RETRY_MOST_S = 8.0  # a server that was restarted finds its agents back within that
-STEADY_S = 60.0  # a link that lasted so long was a good one: the next attempt comes soon
-WAIT_S = 2.0  # for a link that is being dialled, before a request goes another way
+FIRST_S = 2.0  # at most, to the first attempt after a link was over
+AGAIN_S = 3.0  # at most, between attempts: a server that was restarted finds its agents back within that
+RESTART_S = 120.0  # a server that was away for longer was not restarted: it may wait a little
+AWAY_S = 10.0  # at most, between attempts to reach that one
+SOONEST = 0.1  # of these times
+STEADY_S = 60.0  # a link that lasted so long was a good one: the next time it is over is news
+WAIT_S = 5.0  # for a link that is being dialled: on a slow way a moment is some seconds
 ANSWER_S = 10.0
 HEAD_LIMIT = 16 * 1024
 READ_BYTES = 32 * 1024
+
+
+def pause_s(away_s: float, *, first: bool, chance: Callable[[float, float], float] = random.uniform) -> float:
+    """How long to wait before the next attempt, when there has been no link for so long."""
+    most_s = FIRST_S if first else AGAIN_S if away_s < RESTART_S else AWAY_S
+    return chance(SOONEST * most_s, most_s)
 
 
 class Uplink:
@@ -43,8 +54,9 @@ class Uplink:
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
         self._link: Link | None = None
-        self._up = trio.Event()
-        self._tried = False
+        self._problem = ""  # why the last attempt failed, if it did
+        self._refused = False  # it was the server who said no
+        self._settled = trio.Event()  # there is a link, or the server takes none
         self._door: NodeDoor | None = None
         self.when_up: Callable[[], None] = lambda: None  # called whenever there is a link
 
@@ -59,34 +71,45 @@ class Uplink:
         if self._link is not None:
             self._link.close("this machine's address changed")
 
-    async def current(self) -> Link | None:
-        """None while the server cannot be reached this way."""
+    async def current(self, *, patient: bool = False) -> Link | None:
+        """See ``client.link_transport.Way``."""
         await trio.lowlevel.checkpoint()
-        if self._link is None and not self._tried:
+        if patient:
+            await self._settled.wait()
+        elif not self._problem:
             with trio.move_on_after(WAIT_S):
-                await self._up.wait()
+                await self._settled.wait()
+        if self._link is None and not self._refused:
+            raise Disconnected(f"no link to the server: {self._problem or 'it is being dialled'}")
         return self._link
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
-        wait_s = RETRY_FIRST_S
-        complained = ""
+        complained, over = "", trio.current_time()
         while True:
             began = trio.current_time()
-            try:
-                why = await self._hold()
-            except (Disconnected, errors.ApiError) as exc:
-                why = str(exc)
-                self._tried = True  # nobody waits for it any more
-                if isinstance(exc, errors.Unauthorized) and FORGOTTEN in why:
-                    self._membership.forgotten()
+            why, held = await self._try()
             if why != complained:
                 log.warning("no link to the server", why=why)
                 complained = why
-            if trio.current_time() - began > STEADY_S:
-                wait_s, complained = RETRY_FIRST_S, ""
-            await trio.sleep(wait_s * random.uniform(0.3, 1.0))
-            wait_s = min(wait_s * 2, RETRY_MOST_S)
+            if held:
+                over = trio.current_time()
+                complained = "" if over - began > STEADY_S else complained
+            await trio.sleep(pause_s(trio.current_time() - over, first=held))
+
+    async def _try(self) -> tuple[str, bool]:
+        """Why there is no link any more, and whether there was one."""
+        try:
+            return await self._hold(), True
+        except (Disconnected, errors.ApiError) as exc:
+            self._problem, self._refused = str(exc), isinstance(exc, errors.ApiError)
+            if self._refused:
+                self._settled.set()  # who waits may go another way
+            elif self._settled.is_set():
+                self._settled = trio.Event()
+            if isinstance(exc, errors.Unauthorized) and FORGOTTEN in self._problem:
+                self._membership.forgotten()
+            return self._problem, False
 
     async def _hold(self) -> str:
         """Dial, and run the link to its end; why it ended. Raises Disconnected, ApiError."""
@@ -95,12 +118,12 @@ class Uplink:
         log.info("linked", server=self._membership.choice.current)
         async with trio.open_nursery() as nursery:
             await nursery.start(link.run)
-            self._link, self._tried = link, False
-            self._up.set()
+            self._link, self._problem, self._refused = link, "", False
+            self._settled.set()
             self.when_up()
             self._membership.learn(attrs.evolve(self._membership.cluster, servers=servers))
         self._link = None
-        self._up = trio.Event()
+        self._settled = trio.Event()
         return link.why
 
     async def _dial(self) -> tuple[Channel, tuple[str, ...]]:

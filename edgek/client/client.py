@@ -60,11 +60,19 @@ class Client:
             return None
 
     async def list(
-        self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 0, continue_token: str = ""
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+        patient: bool = False,
     ) -> ObjectList:
-        """One page; all of it without ``limit``."""
+        """One page; all of it without ``limit``. ``patient``: rather late than never, where there is no way to the API now."""
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit or ""), "continue": continue_token}
-        found = await self._call("GET", kind.path(namespace), query)
+        found = await self._call("GET", kind.path(namespace), query, patient=patient)
         meta = found.get("metadata") or {}
         return ObjectList(found.get("items") or [], meta.get("resourceVersion", ""), meta.get("continue", ""))
 
@@ -127,7 +135,7 @@ class Client:
             "labelSelector": labels,
             "fieldSelector": fields,
         }
-        return self._watch(Request("GET", kind.path(namespace), _pairs(query), self._headers))
+        return self._watch(Request("GET", kind.path(namespace), _pairs(query), self._headers, patient=True))
 
     @asynccontextmanager
     async def _watch(self, request: Request) -> AsyncIterator[AsyncIterator[WatchEvent]]:
@@ -144,12 +152,13 @@ class Client:
         body: Any = None,
         content_type: str = JSON,
         minimal: bool = False,
+        patient: bool = False,
     ) -> Object:
         headers = self._headers if body is None else {**self._headers, "content-type": content_type}
         if minimal:
             headers = {**headers, "prefer": MINIMAL}
         raw = b"" if body is None else orjson.dumps(body)
-        answer = await self._transport.request(Request(method, path, _pairs(query or {}), headers, raw))
+        answer = await self._transport.request(Request(method, path, _pairs(query or {}), headers, raw, patient=patient))
         return decoded(answer)
 
 

@@ -29,6 +29,8 @@ Handler = Callable[[str, V | None, V | None], None]
 
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 10.0
+STEADY_S = 10.0  # a watch that lasted so long was a good one: the next comes soon
+PASSING = (Disconnected, errors.ServiceUnavailable, errors.TooManyRequests, errors.Timeout)  # what is wrong with the way, or with the moment
 LIST_PAGE = 500  # objects: a page is decoded without holding the loop for long
 
 
@@ -112,20 +114,29 @@ class Informer(Generic[V]):
         self.synced.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the cache current for ever; started once the first list is in."""
-        wait_s = RETRY_FIRST_S
+        """Keep the cache current for ever; started once the first list is in.
+
+        A watch that broke goes on where it was: everything is listed again only when the API has no history from there any more (410 Gone; after a
+        restart that jumped, say), or refuses to go on.
+        """
+        wait_s, complete = RETRY_FIRST_S, False
         while True:
+            began = trio.current_time()
             try:
-                await self._list()
-                self.synced.set()
-                if not self.answered:
-                    self.answered = True
-                    task_status.started()
-                wait_s = RETRY_FIRST_S
+                if not complete:
+                    await self._list()
+                    complete = True
+                    self.synced.set()
+                    if not self.answered:
+                        self.answered = True
+                        task_status.started()
                 await self._follow()
             except errors.Expired:
+                complete = False
                 await trio.sleep(RETRY_FIRST_S)  # a server that keeps no history at all must not be listed without pause
             except (Disconnected, errors.ApiError) as exc:
+                complete = complete and isinstance(exc, PASSING)
+                wait_s = RETRY_FIRST_S if trio.current_time() - began > STEADY_S else wait_s
                 log.warning("cannot list or watch", kind=self.kind.resource, error=exc, retry_s=round(wait_s, 1))
                 await trio.sleep(wait_s * random.uniform(0.5, 1.5))
                 wait_s = min(wait_s * 2, RETRY_MOST_S)
@@ -134,7 +145,7 @@ class Informer(Generic[V]):
         found: dict[str, V] = {}
         token = ""
         while True:
-            page = await self._client.list(self.kind, limit=LIST_PAGE, continue_token=token, **self._scope)
+            page = await self._client.list(self.kind, limit=LIST_PAGE, continue_token=token, patient=True, **self._scope)
             for obj in page.items:
                 view = self._view(obj)
                 if view is not None:

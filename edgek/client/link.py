@@ -21,6 +21,8 @@ from collections.abc import Awaitable, Callable
 import trio
 from trio.lowlevel import ParkingLot
 
+from edgek.host import wallclock
+
 OPEN, DATA, RESET, CREDIT, ALIVE = range(5)
 LAST = 0x80
 HEAD = struct.Struct(">BIH")
@@ -50,6 +52,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._link = link
         self.number = number
         self.scope: trio.CancelScope | None = None  # of the task that serves it
+        self.stalled: tuple[trio.CancelScope, float] | None = None  # whoever gives it up when nothing has moved for so long
         self._arrived: deque[bytes] = deque()
         self._taken = 0  # bytes that the other end has not been given back yet
         self._window = WINDOW  # what the other end may still send
@@ -159,6 +162,7 @@ class Stream(trio.abc.HalfCloseableStream):
     # What the link tells.
 
     def arrived(self, data: bytes, *, last: bool) -> None:
+        self._moved()
         self._window -= len(data)
         if self._window < 0 or self._ended:
             raise BadFrame("more came than was asked for")
@@ -168,8 +172,14 @@ class Stream(trio.abc.HalfCloseableStream):
         self._changed.unpark_all()
 
     def credited(self, size: int) -> None:
+        self._moved()
         self._credit += size
         self._changed.unpark_all()
+
+    def _moved(self) -> None:
+        if self.stalled is not None:
+            scope, after_s = self.stalled
+            scope.deadline = trio.current_time() + after_s
 
     def broke(self, why: str) -> None:
         """What came before its orderly end may still be read."""
@@ -185,11 +195,15 @@ Serve = Callable[[Stream], Awaitable[None]]
 
 
 class Link:
-    """``run`` it, and ``open`` streams meanwhile. ``serve`` is given those that the other end opens, and raises nothing but GONE."""
+    """``run`` it, and ``open`` streams meanwhile. ``serve`` is given those that the other end opens, and raises nothing but GONE.
 
-    def __init__(self, channel: trio.abc.Stream, serve: Serve, *, dialled: bool) -> None:
+    ``ends`` is when the certificate ends by which the other end was believed (seconds since the epoch): the link does not outlive it.
+    """
+
+    def __init__(self, channel: trio.abc.Stream, serve: Serve, *, dialled: bool, ends: float = math.inf) -> None:
         self._channel = channel
         self._serve = serve
+        self._ends = ends
         self._next = 1 if dialled else 2
         self._theirs = 0 if dialled else -1  # the last number they used
         self._streams: dict[int, Stream] = {}
@@ -283,6 +297,8 @@ class Link:
             now = trio.current_time()
             if now >= self._heard_at + SILENT_S:
                 self.close(f"nothing was heard for {SILENT_S:.0f} s")
+            if wallclock.now() > self._ends:
+                self.close(f"the certificate of the other end was good until {wallclock.rfc3339(self._ends)}")
             if now >= self._said_at + ALIVE_S:
                 self._said_at = now
                 self.put(ALIVE, 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import trio
 
@@ -12,31 +13,39 @@ from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import Head
 from edgek.client.transport import Disconnected, Request, Response, StreamResponse, Transport
 
-ANSWER_S = 60.0  # a whole answer, as over HTTPS; a stream has no limit
+STALLED_S = 60.0  # without a byte of what is asked or answered. A long answer takes its time on a thin way; a watch has no limit
+
+
+class Way(Protocol):
+    """Where a link comes from."""
+
+    async def current(self, *, patient: bool = False) -> Link | None:
+        """The link, for which it waits: a moment while it is being dialled, or ``patient`` for as long as it takes.
+
+        None where the server is there and takes no link. Raises Disconnected where it cannot be reached.
+        """
+        ...
 
 
 class LinkTransport:
-    """See ``client.transport.Transport``. While there is no link, requests go by ``fallback``.
+    """See ``client.transport.Transport``. Requests go by ``fallback`` where the server takes no link."""
 
-    ``current`` waits a moment for a link that is being dialled, and gives None where that does not come.
-    """
-
-    def __init__(self, current: Callable[[], Awaitable[Link | None]], fallback: Transport) -> None:
-        self._current = current
+    def __init__(self, way: Way, fallback: Transport) -> None:
+        self._way = way
         self._fallback = fallback
 
     async def request(self, request: Request) -> Response:
-        link = await self._current()
+        link = await self._way.current(patient=request.patient)
         if link is None:
             return await self._fallback.request(request)
-        with trio.move_on_after(ANSWER_S):
-            async with _asked(link, request) as (_, head, body):
+        with trio.move_on_after(STALLED_S) as scope:
+            async with _asked(link, request, scope) as (_, head, body):
                 return Response(head["status"], head["headers"], body)
-        raise Disconnected(f"the server did not answer within {ANSWER_S:.0f} s")
+        raise Disconnected(f"the server said nothing for {STALLED_S:.0f} s")
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[StreamResponse]:
-        link = await self._current()
+        link = await self._way.current(patient=request.patient)
         if link is None:
             async with self._fallback.stream(request) as answer:
                 yield answer
@@ -46,11 +55,12 @@ class LinkTransport:
 
 
 @asynccontextmanager
-async def _asked(link: Link, request: Request) -> AsyncIterator[tuple[Stream, Head, bytes]]:
+async def _asked(link: Link, request: Request, scope: trio.CancelScope | None = None) -> AsyncIterator[tuple[Stream, Head, bytes]]:
     """The answer's first message is in. A broken way becomes Disconnected, also in the block."""
     stream: Stream | None = None
     try:
         stream = link.open()
+        stream.stalled = (scope, STALLED_S) if scope else None
         await link_messages.send(stream, link_calls.request_head(request), request.body, last=True)
         yield stream, *await link_messages.receive(stream)
     except GONE as exc:

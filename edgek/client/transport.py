@@ -18,6 +18,8 @@ class Request:
     """What is asked. Header names are lower case; ``query`` keeps order and repeats; ``body`` is whole.
 
     Only a proxy meets a body that is longer than others may be: it comes in ``rest``, while it is sent, and ``body`` is empty.
+
+    Who asks with ``patient`` has nothing better to do than to wait for a way to the server: a link that is away holds the request until it is back.
     """
 
     method: str
@@ -26,6 +28,7 @@ class Request:
     headers: Mapping[str, str] = attrs.field(factory=dict)
     body: bytes = b""
     rest: AsyncIterator[bytes] | None = None
+    patient: bool = False
 
     def arg(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""

@@ -18,10 +18,11 @@ from edgek.roles.agent import Agent
 
 
 class Member:
-    """Which parts run is known once the node has joined, so all of them stand below one service."""
+    """Which parts run is known once the node has joined, so all of them stand below one service. ``make`` makes the node that it is then."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, make: type[Agent] = Agent) -> None:
         self.config = config
+        self._make = make
 
     def services(self) -> Iterator[Service]:
         yield Service("agent", self.run)
@@ -32,12 +33,12 @@ class Member:
         uplink = Uplink(membership)
         membership.linked = uplink.is_up
         direct = HttpsTransport(membership.choice)
-        transport = LinkTransport(uplink.current, direct)
+        transport = LinkTransport(uplink, direct)
 
         def client(name: str) -> Client:
             return Client(transport, name)
 
-        agent = Agent(membership.config, node_ip, client, uplink.open_door, may_be_alone=True)
+        agent = self._make(membership.config, node_ip, client, uplink.open_door, may_be_alone=True)
         agent.moved = uplink.moved
 
         def linked() -> None:

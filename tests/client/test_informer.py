@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
+import pytest
 import trio
 import trio.testing
 
@@ -25,7 +26,9 @@ class Unsteady:
     api: RealApi
     broken: bool = False
     expire: bool = False
+    refuse: errors.ApiError | None = None
     attempts: int = 0
+    lists: int = 0
     _scopes: list[trio.CancelScope] = attrs.field(factory=list)
 
     def cut(self) -> None:
@@ -37,15 +40,20 @@ class Unsteady:
         self.attempts += 1
         if self.broken:
             raise Disconnected("nobody there")
+        self.lists += 1
         return await self.api.request(request)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[StreamResponse]:
+        self.attempts += 1
         if self.broken:
             raise Disconnected("nobody there")
         if self.expire:
             self.expire = False
             raise errors.Expired("too old")
+        if self.refuse:
+            refusal, self.refuse = self.refuse, None
+            raise refusal
         async with self.api.stream(request) as answer:
             yield _Breakable(answer, self._scopes)
 
@@ -194,6 +202,58 @@ async def test_when_history_is_gone_it_lists_again_and_tells_what_it_missed(auto
         await settle(30)
         assert s.informer.items == {"default/second": "two"}
         assert s.told[1:] == [("default/first", "one", None), ("default/second", None, "two")]
+
+
+async def test_after_a_broken_way_it_goes_on_where_it_was_and_lists_nothing(autojump_clock: Any) -> None:
+    async with scene() as s:
+        before = s.way.lists
+        for number in range(5):
+            s.way.broken = True
+            s.way.cut()
+            await settle(20)
+            await change(s.client, "first", {"data": {"v": f"missed {number}"}})
+            await put(s.client, f"new-{number}", "made")
+            s.way.broken = False
+            await settle(20)
+            assert s.informer.items["default/first"] == f"missed {number}"
+        await s.client.delete(kinds.CONFIG_MAP, "new-0", "default")
+        await settle()
+        assert s.way.lists == before
+        assert sorted(s.informer.items) == ["default/first", *(f"default/new-{number}" for number in range(1, 5))]
+        assert len(s.told) == len(set(s.told)) == 1 + 5 + 5 + 1, "everything once"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "lists"),
+    [
+        (errors.Expired("too old"), 1),
+        (errors.InternalError("it fell over"), 1),
+        (errors.NotFound("it is not served now"), 1),
+        (errors.ServiceUnavailable("not now"), 0),
+        (errors.TooManyRequests("not now"), 0),
+    ],
+)
+async def test_it_lists_again_when_it_is_told_that_it_cannot_go_on(refusal: errors.ApiError, lists: int, autojump_clock: Any) -> None:
+    async with scene() as s:
+        before, s.way.refuse = s.way.lists, refusal
+        s.way.cut()
+        await put(s.client, "second", "two")
+        await settle(30)
+        assert s.way.lists - before == lists
+        assert s.informer.items == {"default/first": "one", "default/second": "two"}
+
+
+async def test_a_server_that_was_set_back_is_listed_again(autojump_clock: Any) -> None:
+    """Its revisions are behind those that we have heard: to wait for those would be to hear nothing for long."""
+    async with scene() as s:
+        before = s.way.lists
+        s.informer.revision = str(int(s.informer.revision) + 1000)
+        s.way.cut()
+        await settle(30)
+        assert s.way.lists == before + 1
+        await put(s.client, "second", "two")
+        await settle()
+        assert "default/second" in s.informer.items
 
 
 async def test_while_nobody_answers_it_asks_ever_more_seldom(autojump_clock: Any) -> None:

@@ -189,6 +189,9 @@ class Watches:
                 sink.push(shape.bookmark(after, initial_end=True))
         elif not revision:
             after = self._store.backend.revision
+        elif revision > self._store.backend.revision:
+            # Upstream says nothing, for ever. A card that lost what it had promised to keep, or a machine set back to a snapshot, is told of instead.
+            raise errors.Expired(f"resource version {revision} is ahead of this server's {self._store.backend.revision}: list again")
         subscription = await self._join(call, after, watcher, sink)
         try:
             await self._live(asked, watcher, shape, sink, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,15 +13,16 @@ import trio
 
 from edgek.client import link_calls, link_messages
 from edgek.client.client import MINIMAL
-from edgek.client.joining import LINK_PROTOCOL, TELL_SERVERS
+from edgek.client.joining import AUTHORITIES_HEADER, LINK_PROTOCOL, SERVERS_HEADER, TELL_SERVERS
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import BrokenOff
 from edgek.client.link_terminal import EXIT, RESIZE, STDIN, receive_message, send_message
 from edgek.client.node import ContainerRef, ExecOptions, LogOptions, Terminal
 from edgek.client.transport import Request, Response
-from edgek.host import log
+from edgek.host import der, log
 from edgek.host.tls import Channel
 from edgek.model import errors
+from edgek.model.credentials import authority_hash
 from edgek.server.api.app import Api
 from edgek.server.api.http import Peer
 from edgek.server.api.identity import AUTHENTICATED_GROUP, User
@@ -30,18 +32,27 @@ from edgek.server.api.node_access import NODE_PREFIX, NODES_GROUP
 from edgek.server.api.responses import Answer, Streaming, Upgrade
 from edgek.server.api.streams.doors import Doors
 
-SERVERS_HEADER = "edgek-servers"
 TOLD = frozenset({"content-type", "retry-after", "warning"})  # the headers that a node has use for: the link is thin
 
 
 class Links:
-    """The page that agents dial. ``node_of`` says who asks and refuses who is no node; ``servers`` are the addresses to be found again at."""
+    """The page that agents dial. ``node_of`` says who asks and refuses who is no node; ``servers`` are the addresses to be found again at, and
+    ``authorities`` (PEM) those to be known by.
+    """
 
-    def __init__(self, api: Api, doors: Doors, node_of: Callable[[Request, Peer], str], servers: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        doors: Doors,
+        node_of: Callable[[Request, Peer], str],
+        servers: Callable[[], tuple[str, ...]],
+        authorities: Callable[[], bytes] = bytes,
+    ) -> None:
         self._api = api
         self._doors = doors
         self._node_of = node_of
         self._servers = servers
+        self._authorities = authorities
         self._links: dict[str, Link] = {}
 
     async def __call__(self, request: Request, peer: Peer) -> Answer:
@@ -49,7 +60,8 @@ class Links:
         await trio.lowlevel.checkpoint()
         if request.headers.get("upgrade", "").lower() != LINK_PROTOCOL:
             raise errors.BadRequest(f"this page is for agents, which ask for the protocol {LINK_PROTOCOL}")
-        return Upgrade(lambda channel: self._run(channel, name))
+        ends = der.read(peer.certificate).not_after if peer.certificate else math.inf
+        return Upgrade(lambda channel: self._run(channel, name, ends))
 
     def end(self, name: str, why: str) -> None:
         """A node's link is over, where it has one."""
@@ -58,17 +70,19 @@ class Links:
             link.close(why)
 
     async def tell_servers(self) -> None:
-        """The servers have other addresses: who is linked keeps them from now on. Who is not hears of it when he dials."""
+        """The servers have other addresses, or others vouch for them: who is linked keeps that from now on. Who is not hears of it when he dials."""
         async with trio.open_nursery() as nursery:
             for name, link in self._links.items():
-                nursery.start_soon(LinkedNode(name, link).tell_servers, self._servers())
+                nursery.start_soon(LinkedNode(name, link).tell_servers, self._servers(), self._authorities())
 
-    async def _run(self, channel: Channel, name: str) -> None:
+    async def _run(self, channel: Channel, name: str, ends: float) -> None:
         """Until the link is over. A node that dials again has lost the former one."""
         head = f"connection: upgrade\r\nupgrade: {LINK_PROTOCOL}\r\n{SERVERS_HEADER}: {','.join(self._servers())}\r\n"
+        if self._authorities():
+            head += f"{AUTHORITIES_HEADER}: {authority_hash(self._authorities())}\r\n"
         await channel.send_all(f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode())
         user = User(f"{NODE_PREFIX}{name}", groups=(NODES_GROUP, AUTHENTICATED_GROUP))
-        link = Link(channel, lambda stream: answer(stream, self._api, user), dialled=False)
+        link = Link(channel, lambda stream: answer(stream, self._api, user), dialled=False, ends=ends)
         former = self._links.get(name)
         if former is not None:
             former.close("the node dialled again")
@@ -136,9 +150,9 @@ class LinkedNode:
             if stream is not None:
                 stream.drop()
 
-    async def tell_servers(self, servers: tuple[str, ...]) -> None:
+    async def tell_servers(self, servers: tuple[str, ...], authorities: bytes = b"") -> None:
         try:
-            async with self._called(TELL_SERVERS, last=True, servers=servers):
+            async with self._called(TELL_SERVERS, last=True, servers=servers, authorities=authorities.decode()):
                 pass
         except errors.ApiError as exc:
             log.debug("a node was not told of the servers' addresses", node=self._name, error=exc)
