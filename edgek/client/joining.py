@@ -19,13 +19,16 @@ JOIN_PATH = "/edgek/v1/join"
 RENEW_PATH = "/edgek/v1/renew"
 LINK_PATH = "/edgek/v1/link"
 LINK_PROTOCOL = "edgek-link"
-TELL_SERVERS = "servers"  # what the server says over a link when its addresses have changed
+TELL_SERVERS = "servers"  # what the server says over a link when its addresses have changed, or who vouches for it
+SERVERS_HEADER = "edgek-servers"  # of its answer to who dials the link: the addresses
+AUTHORITIES_HEADER = "edgek-authorities"  # and the hash of the PEM text with those that vouch for it
 
 # Where the cluster keeps who may join, and whose a node's name is.
 SECRETS_NAMESPACE = "kube-system"
 BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
 BOOTSTRAP_PREFIX = "bootstrap-token-"
 PASSWORD_SUFFIX = ".node-password.edgek"
+FOLLOWED = "edgek.io/client-authority"  # an annotation of that: the hash of who signed the certificate that the node got last
 
 # By these words a node knows that its certificate is of no use any more.
 FORGOTTEN = "was forgotten, or is another machine by now"
@@ -84,12 +87,13 @@ class Cluster:
 
 @attrs.frozen
 class Welcome:
-    """Certificates for the node's keys, whom to trust, and the cluster. All PEM."""
+    """Certificates for the node's keys, whom to trust, and the cluster. All PEM. ``server_authority`` is empty where a server does not say it yet."""
 
     client_certificate: str
     serving_certificate: str
     client_authority: str
     cluster: Cluster
+    server_authority: str = ""
 
     def encode(self) -> bytes:
         return orjson.dumps(attrs.asdict(self))
@@ -97,8 +101,8 @@ class Welcome:
     @classmethod
     def decode(cls, raw: bytes) -> Welcome:
         """Raises BadRequest."""
-        names = ("client_certificate", "serving_certificate", "client_authority")
-        return _decoded(raw, lambda found: cls(**_texts(found, *names), cluster=Cluster.of(found["cluster"])))
+        names = ("client_certificate", "serving_certificate", "client_authority", "server_authority")
+        return _decoded(raw, lambda found: cls(**_texts({"server_authority": "", **found}, *names), cluster=Cluster.of(found["cluster"])))
 
 
 def _decoded(raw: bytes, make: Callable[[dict[str, Any]], T]) -> T:
