@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,3 +69,41 @@ def test_a_folder_that_becomes_a_link_while_it_is_looked_at_is_refused(tmp_path:
     with pytest.raises((VolumeFailed, OSError)):
         bind(volume, "a", tmp_path / "target", mounter)
     assert mounter.mounted == {}
+
+
+@pytest.mark.parametrize("swapped", ["a", "a/b", "a/b/c"])
+@pytest.mark.parametrize("moment", range(5))
+def test_whatever_is_swapped_for_a_link_and_whenever_nothing_outside_is_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: str, moment: int
+) -> None:
+    """Before every step of the walk, and before what it found is mounted."""
+    volume, outside = tmp_path / "volume", tmp_path / "outside"
+    (volume / "a/b/c").mkdir(parents=True)
+    (outside / "b/c").mkdir(parents=True)
+    (outside / "c").mkdir()
+    inside = {(seen.st_dev, seen.st_ino) for seen in (os.stat(volume / part) for part in ("a", "a/b", "a/b/c"))}
+    steps, really_open = 0, os.open
+
+    def step() -> None:
+        nonlocal steps
+        if steps == moment:
+            (volume / swapped).rename(tmp_path / "former")
+            (volume / swapped).symlink_to(outside)
+        steps += 1
+
+    def opening(*args: Any, **how: Any) -> int:
+        step()
+        return really_open(*args, **how)
+
+    class Kernel(FakeMounter):
+        def bind(self, source: str | Path, target: Path) -> None:
+            step()
+            seen = os.stat(source)
+            assert (seen.st_dev, seen.st_ino) in inside
+            super().bind(source, target)
+
+    monkeypatch.setattr(os, "open", opening)
+    with contextlib.suppress(VolumeFailed, OSError):
+        bind(volume, "a/b/c", tmp_path / "target", Kernel())
+    assert steps > moment  # four folders are opened, then there is the mount: each was disturbed
+    assert {str(path.relative_to(outside)) for path in outside.rglob("*")} == {"b", "b/c", "c"}
