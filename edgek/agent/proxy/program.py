@@ -13,17 +13,15 @@ AFFINITY_MOST = 65535  # clients remembered
 
 _PLACE = "ip daddr . meta l4proto . th dport"
 _PORT = "meta l4proto . th dport"
-_SLOT = "numgen random mod 65536"  # what it yields has no name as a type, so those maps are declared by expressions
-_TARGET = "ip daddr . th dport"  # with ``tcp dport`` the library would add "only TCP" to each rule that looks there
 
 # name: what it is
 MAPS: dict[str, str] = {
     "services": "map services { type ipv4_addr . inet_proto . inet_service : verdict; }",
     "node_ports": "map node_ports { type inet_proto . inet_service : verdict; }",
-    "endpoints": f"map endpoints {{ typeof {_PLACE} . {_SLOT} : {_TARGET}; }}",
-    "node_endpoints": f"map node_endpoints {{ typeof {_PORT} . {_SLOT} : {_TARGET}; }}",
-    "affine_endpoints": "map affine_endpoints { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service; }",
-    "affine_node_endpoints": "map affine_node_endpoints { type inet_proto . inet_service . mark : ipv4_addr . inet_service; }",
+    "endpoints": "map endpoints { type ipv4_addr . inet_proto . inet_service . classid : ipv4_addr . inet_service; }",
+    "node_endpoints": "map node_endpoints { type inet_proto . inet_service . classid : ipv4_addr . inet_service; }",
+    "affine_endpoints": "map affine_endpoints { type ipv4_addr . inet_proto . inet_service . classid : ipv4_addr . inet_service; }",
+    "affine_node_endpoints": "map affine_node_endpoints { type inet_proto . inet_service . classid : ipv4_addr . inet_service; }",
     "host_ports": "map host_ports { type inet_proto . inet_service : ipv4_addr . inet_service; }",
     "address_host_ports": "map address_host_ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }",
     "no_endpoints": "set no_endpoints { type ipv4_addr . inet_proto . inet_service; }",
@@ -37,8 +35,8 @@ _MEMORY = f"size {AFFINITY_MOST}; flags dynamic,timeout; timeout 3h;"
 # 5 % of the throughput across nodes each. So refusing is done there too, where the kernel can (5.9 and later). The first rule of ``prerouting`` is
 # for nodes whose pods' interfaces may carry loopback addresses (host ports on 127.0.0.1): nobody else may use that.
 _STATIC = f"""
-map affinity {{ typeof ip saddr . {_PLACE} : meta mark; {_MEMORY} }}
-map node_affinity {{ typeof ip saddr . {_PORT} : meta mark; {_MEMORY} }}
+map affinity {{ typeof ip saddr . {_PLACE} : meta priority; {_MEMORY} }}
+map node_affinity {{ typeof ip saddr . {_PORT} : meta priority; {_MEMORY} }}
 chain local {{
     ip daddr != 127.0.0.0/8 {_PORT} vmap @node_ports;
     dnat ip to {_PLACE} map @address_host_ports;
@@ -60,7 +58,6 @@ chain output {{ type nat hook output priority -100; policy accept; jump dispatch
 chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     meta mark & {MASQUERADE:#x} == {MASQUERADE:#x} masquerade fully-random;
-    ct mark & {MASQUERADE:#x} == {MASQUERADE:#x} masquerade fully-random;
     ip saddr . ip daddr @hairpin ct status dnat masquerade fully-random;
     ip saddr 127.0.0.0/8 ct status dnat masquerade fully-random;
     ip saddr CLUSTER ip daddr != {{ CLUSTER, 224.0.0.0/4 }} masquerade fully-random;

@@ -22,6 +22,10 @@ from edgek.client.services import Service, ServicePort, Slice
 
 TABLE = "ip edgek"
 MASQUERADE = 0x4000  # the mark of packets whose source becomes this node's: upstream's bit
+_MARK = f"meta mark set meta mark | {MASQUERADE:#x}"
+# The register of a look-up, which needs a named type (a map declared by ``typeof numgen`` cannot be changed later: the library does not understand
+# what it wrote about it). A packet's priority is free to be used: the kernel sets that of a forwarded one anew, from its type of service.
+PICKED = "meta priority"
 CHAIN = "chain"  # the pseudo-map of chains: name -> rules
 
 # One thing in the kernel: map, key, value ("" in a set).
@@ -140,8 +144,9 @@ def _at(door: Door, key: str, choice: Choice) -> Iterator[Element]:
     else:
         count = len(choice.backends)
         name = f"{'ext' if choice.masquerade else 'pick'}{'' if door.head else '-node'}-{count}"
-        mark = f"meta mark set meta mark | {MASQUERADE:#x}; " if choice.masquerade else ""
-        yield CHAIN, name, f"{mark}dnat ip to {door.head}meta l4proto . th dport . numgen random mod {count} map @{door.backends};"
+        pick = f"{PICKED} set numgen random mod {count}"
+        to_it = f"dnat ip to {door.head}meta l4proto . th dport . {PICKED} map @{door.backends}"
+        yield CHAIN, name, "".join(f"{rule}; " for rule in (*([_MARK] if choice.masquerade else []), pick, to_it))
         yield door.verdicts, key, f"goto {name}"
         for slot, (address, number) in enumerate(choice.backends):
             yield door.backends, f"{key} . {slot}", f"{address} . {number}"
@@ -153,18 +158,18 @@ def _affine(door: Door, key: str, choice: Choice) -> Iterator[Element]:
     slots = ", ".join(f"{slot} : {number:#x}" for slot, number in enumerate(numbers))
     service = f"{door.head}meta l4proto . th dport"
     client = f"ip saddr . {service}"
-    remember = f"update @{door.memory} {{ {client} timeout {choice.affinity_s}s : meta mark }}"
+    remember = f"update @{door.memory} {{ {client} timeout {choice.affinity_s}s : {PICKED} }}"
     rules = [
-        # The packet's mark is the register of this look-up, so the wish to masquerade travels on the connection's.
-        *([f"ct mark set ct mark | {MASQUERADE:#x}"] if choice.masquerade else []),
-        f"meta mark set {client} map @{door.memory}",
-        f"meta mark != 0 {remember}",
-        f"dnat ip to {service} . meta mark map @affine_{door.backends}",
+        *([_MARK] if choice.masquerade else []),
+        f"{PICKED} set 0",
+        f"{PICKED} set {client} map @{door.memory}",
+        f"{PICKED} != 0 {remember}",
+        f"dnat ip to {service} . {PICKED} map @affine_{door.backends}",
         # An update only renews a memory's time: one that names an endpoint that is gone has to go first.
-        f"delete @{door.memory} {{ {client} : meta mark }}",
-        f"meta mark set numgen random mod {len(numbers)} map {{ {slots} }}",
+        f"delete @{door.memory} {{ {client} : {PICKED} }}",
+        f"{PICKED} set numgen random mod {len(numbers)} map {{ {slots} }}",
         remember,
-        f"dnat ip to {service} . meta mark map @affine_{door.backends}",
+        f"dnat ip to {service} . {PICKED} map @affine_{door.backends}",
     ]
     body = "; ".join(rules) + ";"
     name = f"affine-{zlib.crc32(key.encode()):08x}-{zlib.crc32(body.encode()):08x}"
@@ -175,8 +180,8 @@ def _affine(door: Door, key: str, choice: Choice) -> Iterator[Element]:
 
 
 def backend_number(backend: Backend) -> int:
-    """An endpoint's number among the marks: its own whatever comes and goes beside it, never 0, and without the masquerade bit."""
-    return (zlib.crc32(f"{backend[0]}:{backend[1]}".encode()) | 0x10000) & ~MASQUERADE
+    """An endpoint's number: its own whatever comes and goes beside it, and never 0."""
+    return zlib.crc32(f"{backend[0]}:{backend[1]}".encode()) | 0x10000
 
 
 def udp_addresses(elements: Iterable[Element]) -> set[tuple[str, str, int]]:

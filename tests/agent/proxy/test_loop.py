@@ -254,6 +254,20 @@ async def test_a_deleted_service_is_gone(world):
     assert "10.43.0.7" not in sh(f"ip netns exec {world.box.names['node']} nft list table ip edgek")
 
 
+async def test_a_change_is_written_alone_and_leaves_the_rest_of_the_table(world):
+    def nft(words: str) -> str:
+        return sh(f"ip netns exec {world.box.names['node']} nft {words}")
+
+    nft("'add element ip edgek hairpin { 192.0.2.9 . 192.0.2.9 }'")  # gone, if the table is ever written as a whole
+    ports = [{"port": 80, "name": "http", "nodePort": 30080}, {"port": 80, "name": "udp", "protocol": "UDP", "nodePort": 30081}]
+    for spec in ({"ports": ports}, {"ports": ports, "sessionAffinity": "ClientIP"}, {"ports": ports, "externalTrafficPolicy": "Local"}, {}):
+        for roles in (("a", "b"), ("b",), (), ("a",)):
+            world.service(**spec)
+            world.endpoints(*roles)
+            await world.written()
+    assert "192.0.2.9" in nft("list set ip edgek hairpin")
+
+
 async def test_a_table_that_somebody_damaged_is_written_anew(world):
     sh(f"ip netns exec {world.box.names['node']} nft flush map ip edgek endpoints")
     world.endpoints("b")
