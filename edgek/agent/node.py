@@ -7,18 +7,18 @@ once, not for each of them.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from edgek.agent import node_object
 from edgek.agent.kubelet.admission import NodeOffer
 from edgek.agent.kubelet.contact import LATE_S, Contact
 from edgek.agent.kubelet.machine import Machine
 from edgek.agent.kubelet.resources import number
 from edgek.agent.kubelet.settings import KubeletSettings
 from edgek.agent.ready import Readiness
-from edgek.agent.runtime.runtime import Image, Runtime
+from edgek.agent.runtime.runtime import Runtime
 from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.informer import Informer
@@ -26,7 +26,6 @@ from edgek.client.transport import Disconnected
 from edgek.host import log, uptime, wallclock
 from edgek.model import errors, kinds, objects
 from edgek.model.objects import Object
-from edgek.model.when_away import UNREACHABLE
 
 BEAT_S = 10.0
 AGAIN_S = 3.0
@@ -36,21 +35,8 @@ STATUS_S = 300.0
 REGISTER_RETRY_S = 1.0
 UNREGISTERED_RETRY_S = 10.0  # somebody's hand is slower than that
 AMENDS_S = 5.0  # for a server that has given the node up to see its new status
-UNKNOWN_RUNTIME = ("containerd", "unknown")
 REGISTER_WAIT_S = 5.0  # a node whose server is away goes on without being registered
-IMAGES_SHOWN = 50
 LEASE_NAMESPACE = "kube-node-lease"
-OURS = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
-GOOD = {
-    "MemoryPressure": ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    "DiskPressure": ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    "PIDPressure": ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-}
-BAD = {
-    "MemoryPressure": ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
-    "DiskPressure": ("KubeletHasDiskPressure", "kubelet has disk pressure"),
-    "PIDPressure": ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
-}
 Beat = Callable[[], Awaitable[None]]
 
 
@@ -94,7 +80,7 @@ class NodeKeeper:
         shown = self.node.get(self._settings.node_name) or {}
         allocatable = (shown.get("status") or {}).get("allocatable") or self._machine.allocatable(self._settings)
         return NodeOffer(
-            labels=objects.labels(shown) or labels(self._settings, self._machine),
+            labels=objects.labels(shown) or node_object.labels(self._settings, self._machine),
             allocatable={name: number(str(value)) for name, value in allocatable.items()},
             max_pods=self._settings.max_pods,
             taints=(shown.get("spec") or {}).get("taints") or (),
@@ -170,7 +156,7 @@ class NodeKeeper:
     # Registering.
 
     async def _register(self) -> None:
-        wanted = new_node(self._settings, self._machine)
+        wanted = node_object.new_node(self._settings, self._machine)
         complained = False
         while True:
             try:
@@ -216,7 +202,7 @@ class NodeKeeper:
                 self._deleted = True
                 raise
             log.warning("the node was deleted, and lives: registering it again", node=self._settings.node_name)
-            return await self._client.create(kinds.NODE, new_node(self._settings, self._machine))
+            return await self._client.create(kinds.NODE, node_object.new_node(self._settings, self._machine))
         self._deleted = False
         return found
 
@@ -232,14 +218,14 @@ class NodeKeeper:
         sent, name = self._renewed_at, self._settings.node_name
         if sent is None:
             return
-        if _given_up(self.node.get(name)):
+        if node_object.given_up(self.node.get(name)):
             with trio.move_on_after(AMENDS_S):
-                await self.node.until(lambda: not _given_up(self.node.get(name)))
-        if _given_up(self.node.get(name)):
+                await self.node.until(lambda: not node_object.given_up(self.node.get(name)))
+        if node_object.given_up(self.node.get(name)):
             return
         if sent - self._contact.silent_since >= LATE_S:
             found = await self._client.get(kinds.NODE, name)  # after a silence our cache may be from before the server gave us up
-            if _given_up(found):
+            if node_object.given_up(found):
                 await self._write_status(found)
                 return
         self._contact.heard(sent)
@@ -272,9 +258,9 @@ class NodeKeeper:
         name = self._settings.node_name
         shown = shown or self.node.get(name) or await self._present()
         while True:
-            status = self._status(shown)
+            status = node_object.status(shown, self._settings, self._machine, self._pressures(), self._why_not, self.readiness)
             due = trio.current_time() - self._written_at >= STATUS_S
-            if not due and not _changed(status, shown.get("status") or {}):
+            if not due and not node_object.changed(status, shown.get("status") or {}):
                 break
             patch = {"metadata": {"resourceVersion": objects.revision(shown)}, "status": status}
             try:
@@ -284,45 +270,6 @@ class NodeKeeper:
             except errors.Conflict:
                 shown = await self._client.get(kinds.NODE, name)
         self._announce(not self._why_not)
-
-    def _status(self, shown: Object) -> Object:
-        before = {c["type"]: c for c in (shown.get("status") or {}).get("conditions") or ()}
-        pressures, now = self._pressures(), wallclock.now_rfc3339()
-        ours = []
-        for type_ in OURS[:-1]:
-            reason, message = BAD[type_] if type_ in pressures else GOOD[type_]
-            ours.append(_condition(type_, type_ in pressures, reason, message, before.get(type_), now))
-        word = ("KubeletNotReady", self._why_not) if self._why_not else ("KubeletReady", "kubelet is posting ready status")
-        ours.append(_condition("Ready", not self._why_not, *word, before.get("Ready"), now))
-        capacity, allocatable = self._machine.capacity(self._settings), self._machine.allocatable(self._settings)
-        extended = {key: value for key, value in ((shown.get("status") or {}).get("capacity") or {}).items() if key not in capacity}
-        return {
-            "capacity": {**extended, **capacity},
-            "allocatable": {**extended, **allocatable},
-            "conditions": [*(c for type_, c in before.items() if type_ not in OURS), *ours],
-            "addresses": addresses(self._settings),
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._settings.kubelet_port}},
-            "nodeInfo": self._node_info(),
-            "images": _shown_images(self.readiness.images),
-            "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": False, "userNamespaces": False}}],
-            "features": {"supplementalGroupsPolicy": False},
-        }
-
-    def _node_info(self) -> Object:
-        machine, (name, version) = self._machine, self.readiness.version or UNKNOWN_RUNTIME
-        return {
-            "machineID": machine.machine_id,
-            "systemUUID": machine.system_uuid,
-            "bootID": machine.boot_id,
-            "kernelVersion": machine.kernel,
-            "osImage": machine.os_image,
-            "containerRuntimeVersion": f"{name}://{version}",
-            "kubeletVersion": self._settings.version,
-            "kubeProxyVersion": "",
-            "operatingSystem": "linux",
-            "architecture": machine.architecture,
-            "swap": {"capacity": machine.swap_bytes},
-        }
 
     def _announce(self, ready: bool) -> None:
         if ready != self._ready_before:
@@ -339,77 +286,3 @@ class NodeKeeper:
             return None
         (obj.get("metadata") or {}).pop("managedFields", None)
         return obj
-
-
-def labels(settings: KubeletSettings, machine: Machine) -> dict[str, str]:
-    return {
-        "kubernetes.io/hostname": settings.hostname or settings.node_name,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": machine.architecture,
-        "beta.kubernetes.io/os": "linux",
-        "beta.kubernetes.io/arch": machine.architecture,
-        **settings.node_labels,
-    }
-
-
-def new_node(settings: KubeletSettings, machine: Machine) -> Object:
-    """The object a node registers itself with."""
-    node: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {
-            "name": settings.node_name,
-            "labels": labels(settings, machine),
-            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
-        },
-        "spec": {"providerID": f"edgek://{settings.node_name}"},
-        "status": {"capacity": machine.capacity(settings), "allocatable": machine.allocatable(settings), "addresses": addresses(settings)},
-    }
-    if settings.node_taints:
-        node["spec"]["taints"] = [taint(text) for text in settings.node_taints]
-    return node
-
-
-def taint(text: str) -> Object:
-    """``key=value:Effect`` or ``key:Effect``."""
-    key, _, effect = text.rpartition(":")
-    name, equals, value = key.partition("=")
-    return {"key": name, "effect": effect, **({"value": value} if equals and value else {})}
-
-
-def addresses(settings: KubeletSettings) -> list[Object]:
-    found = [{"type": "InternalIP", "address": ip} for ip in settings.node_ips]
-    found += [{"type": "ExternalIP", "address": ip} for ip in settings.external_ips]
-    return [*found, {"type": "Hostname", "address": settings.hostname or settings.node_name}]
-
-
-def _given_up(node: Object | None) -> bool:
-    """Whether the server took the node for lost when it showed this."""
-    taints = ((node or {}).get("spec") or {}).get("taints") or ()
-    unknown = ((objects.condition(node, "Ready") if node else None) or {}).get("status") == "Unknown"
-    return unknown or any(each.get("key") == UNREACHABLE for each in taints)
-
-
-def _condition(type_: str, value: bool, reason: str, message: str, before: Mapping[str, Any] | None, now: str) -> Object:
-    word = "True" if value else "False"
-    since = before["lastTransitionTime"] if before and before["status"] == word else now
-    return {"type": type_, "status": word, "lastHeartbeatTime": now, "lastTransitionTime": since, "reason": reason, "message": message}
-
-
-def _shown_images(images: Sequence[Image]) -> list[Object]:
-    largest = sorted(images, key=lambda image: -image.size_bytes)[:IMAGES_SHOWN]
-    return [{"names": [*image.digests, *image.tags], "sizeBytes": image.size_bytes} for image in largest if image.digests or image.tags]
-
-
-def _changed(wanted: Object, shown: Object) -> bool:
-    """Whether anything but the time of the last word differs."""
-
-    def bare(status: Object, key: str) -> Any:
-        if key != "conditions":
-            return status.get(key)
-        return [without_beat(c) for c in status.get("conditions") or ()]
-
-    def without_beat(condition: Object) -> Object:
-        return {key: value for key, value in condition.items() if key != "lastHeartbeatTime"}
-
-    return any(bare(wanted, key) != bare(shown, key) and bool(wanted[key] or shown.get(key)) for key in wanted)

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from edgek.agent.kubelet.contact import Contact
-from edgek.agent.node import NodeKeeper, new_node, taint
+from edgek.agent.node import NodeKeeper
 from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.host import uptime, wallclock
@@ -129,14 +129,6 @@ async def test_labels_of_administrators_count_for_admission(tmp_path: Path, auto
         await here.client.patch(kinds.NODE, "node-1", {"metadata": {"labels": {"disk": "ssd"}}})
         await trio.sleep(1)
         assert here.keeper.offer().labels["disk"] == "ssd"
-
-
-def test_taints_and_labels_come_from_the_command_line(tmp_path: Path) -> None:
-    told = attrs.evolve(settings(tmp_path), node_labels={"a": "b"}, node_taints=("k=v:NoSchedule", "x:NoExecute"))
-    node = new_node(told, MACHINE)
-    assert objects.labels(node)["a"] == "b"
-    assert node["spec"]["taints"] == [{"key": "k", "value": "v", "effect": "NoSchedule"}, {"key": "x", "effect": "NoExecute"}]
-    assert taint("k=:NoSchedule") == {"key": "k", "effect": "NoSchedule"}
 
 
 async def test_a_node_that_was_deleted_while_it_lives_registers_again(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
