@@ -30,6 +30,7 @@ COUNT = struct.Struct(">I")
 
 CHUNK = 16 * 1024  # bytes of a frame, so that streams take turns
 WINDOW = 256 * 1024  # bytes of a stream that its reader has not taken
+WINDOW_MOST = 1024 * 1024  # where its reader keeps up: on a way of 600 ms to and fro, a window a turn is all that gets through
 QUEUE = 64 * 1024  # bytes that wait for the connection; who has more to say waits
 STREAMS = 1024  # opened by the other end at once; further ones are reset
 ALIVE_S = 10.5  # longer than the pause between two renewals of a node's lease: at rest nothing else is said
@@ -55,6 +56,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self.stalled: tuple[trio.CancelScope, float] | None = None  # whoever gives it up when nothing has moved for so long
         self._arrived: deque[bytes] = deque()
         self._taken = 0  # bytes that the other end has not been given back yet
+        self._size = WINDOW
         self._window = WINDOW  # what the other end may still send
         self._credit = WINDOW  # what we may still send
         self._ended = False  # nothing more will come
@@ -152,11 +154,14 @@ class Stream(trio.abc.HalfCloseableStream):
         self._finished = True
 
     def _give_back(self, size: int) -> None:
-        """Tell the other end now and then how much was taken, not each time."""
+        """Tell the other end now and then how much was taken, not each time. A reader who leaves little lying gets more at once."""
         self._taken += size
-        if self._taken >= WINDOW // 2 and not self._ended and not self._broken:
-            self._link.put(CREDIT, self.number, COUNT.pack(self._taken))
-            self._window += self._taken
+        if self._taken >= self._size // 2 and not self._ended and not self._broken:
+            unread = self._size - self._window - self._taken
+            more = min(self._size, WINDOW_MOST - self._size) if unread <= self._size // 4 else 0
+            self._size += more
+            self._link.put(CREDIT, self.number, COUNT.pack(self._taken + more))
+            self._window += self._taken + more
             self._taken = 0
 
     # What the link tells.

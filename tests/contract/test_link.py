@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
-from edgek.client.link import ALIVE_S, SILENT_S, WINDOW, Link, Stream
+from edgek.client.link import ALIVE_S, SILENT_S, WINDOW, WINDOW_MOST, Link, Stream
+from edgek.host import wallclock
+from tests.fakes.cable import Way
 
 
 async def echo(stream: Stream) -> None:
@@ -146,6 +148,69 @@ async def test_a_link_at_rest_stays(autojump_clock: MockClock) -> None:
     async with linked() as pair:
         await trio.sleep(100 * ALIVE_S)
         assert not pair.agent.why and not pair.server.why
+
+
+async def test_a_long_way_does_not_make_a_stream_slow(autojump_clock: MockClock) -> None:
+    """600 ms to and fro: with a window that stays as it begins, 8 MB would take 20 s."""
+    taken = 0
+
+    async def take(stream: Stream) -> None:
+        nonlocal taken
+        while data := await stream.receive_some():
+            taken += len(data)
+
+    async with trio.open_nursery() as nursery, linked(take, Way(nursery, 0.3).connect) as pair:
+        began = trio.current_time()
+        stream = pair.agent.open()
+        await stream.send(bytes(8 << 20), last=True)
+        with trio.fail_after(10):
+            while taken < 8 << 20:
+                await trio.sleep(0.01)
+        assert trio.current_time() - began < 8
+
+
+async def test_who_stops_reading_holds_no_more_than_the_widest_window(autojump_clock: MockClock) -> None:
+    async with linked(deaf) as pair:
+        stream = pair.server.open()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send, bytes(64 * WINDOW_MOST))
+            await trio.sleep(1)
+            held = sum(len(each) for stream in pair.agent._streams.values() for each in stream._arrived)
+            assert 0 < held <= WINDOW
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_way_that_is_silent_for_a_while_costs_nothing_but_that_time(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        way = Way(nursery, 0.3)
+        async with linked(make=way.connect) as pair:
+            for _ in range(20):
+                await trio.sleep(ALIVE_S)
+                way.cut()
+                await trio.sleep(SILENT_S - ALIVE_S - 1)
+                way.mend()
+                assert await told(pair.agent, b"hello") == b"hello"
+            assert not pair.agent.why and not pair.server.why
+
+
+async def test_a_link_does_not_outlive_the_certificate_behind_it(autojump_clock: MockClock) -> None:
+    former = wallclock.use(lambda: 1_800_000_000.0 + trio.current_time())
+    try:
+        near, far = memory_stream_pair()
+        link, other = Link(near, deaf, dialled=False, ends=wallclock.now() + 1000), Link(far, echo, dialled=True)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(other.run)
+            nursery.start_soon(link.run)
+            await trio.sleep(999)
+            assert not link.why
+            stream = link.open()
+            await trio.sleep(1 + ALIVE_S)
+            assert link.why == "the certificate of the other end was good until 2027-01-15T08:16:40Z"
+            assert other.why == "the other end hung up"
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()
+    finally:
+        wallclock.use(former)
 
 
 @pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\n\r\n" * 2, b"\x00\x00\x00\x00\x01\x00\x00", b"\x07\x00\x00\x00\x02\x00\x00"])
