@@ -2,31 +2,35 @@
 
 A node that has joined starts from what it kept, whether its server answers or not; the token is only needed the first time, or for another cluster.
 Nothing secret is sent before the server has shown that it holds the authority which the token names.
+
+Certificates are renewed months before they end. Those of a board that lay on a shelf meanwhile have ended: it then shows none, and proves itself by
+the secret that it made when it joined. When the cluster has new authorities the node follows, by the word of those it trusts so far.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 
-from edgek.agent.trust import Trust
+from edgek.agent.trust import Bare, Trust
 from edgek.client.client import decoded
 from edgek.client.https import Choice, HttpsTransport, Server
-from edgek.client.joining import AUTHORITY_PATH, JOIN_PATH, RENEW_PATH, SERVER_NAME, Application, Cluster, Welcome
+from edgek.client.joining import AUTHORITY_PATH, FORGOTTEN, JOIN_PATH, RENEW_PATH, SERVER_NAME, Application, Cluster, Welcome
 from edgek.client.transport import Disconnected, Request, Response
 from edgek.config import Config, given_token
-from edgek.host import der, files, log, pki, tls, wallclock
+from edgek.host import der, files, log, occasion, pki, tls, wallclock
 from edgek.host.pki import Pair, Subject
 from edgek.host.worker import Worker
 from edgek.model import errors
-from edgek.model.credentials import JoinToken, authority_hash
+from edgek.model.credentials import JoinToken, authority_hash, split_pem
 from edgek.model.errors import UsageError
 
 DEFAULT_PORT = 6443
@@ -34,6 +38,7 @@ RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 15.0
 RENEWAL_CHECK_S = 12 * 3600.0
 RENEWAL_RETRY_S = 600.0
+DOUBT_S = 30.0  # between two attempts to find out why the server takes no link
 
 
 @attrs.frozen
@@ -63,6 +68,11 @@ class Folder:
         return self.path / "cluster.json"
 
     @property
+    def followed(self) -> Path:
+        """Hashes of the authorities that this cluster had before: a token of then is still one of this cluster."""
+        return self.path / "former-authorities"
+
+    @property
     def seen(self) -> Path:
         return self.path / "seen.json"
 
@@ -82,6 +92,10 @@ class Membership:
         self.linked: Callable[[], bool] = lambda: False
         self.choice = Choice(*_servers(_asked(config), cluster, self.trust))
         self._asked = _asked(config)
+        self._wanted = self._refused = False
+        self._look = trio.Event()
+        self._tried = -math.inf
+        self._loaded = folder.client.read_bytes()
         # The cluster says how its network is made; flags of a node do not.
         self.config = attrs.evolve(
             config,
@@ -117,40 +131,96 @@ class Membership:
         """The cluster knows us no more: the next start of the agent joins again, if it has a token. What runs is left running."""
         self.folder.cluster.unlink(missing_ok=True)
 
+    def learn_authorities(self, digest: str) -> None:
+        """The hash of those that vouch for the server we are linked to. Where it is another than ours, they are asked for."""
+        if digest and digest != authority_hash(self.folder.server_authority.read_bytes()):
+            self._want_renewal()
+
+    def follow(self, authorities: bytes) -> None:
+        """Somebody else vouches for the servers, by the word of one that we trust. What is no certificate changes nothing. Raises OSError."""
+        former = self.folder.server_authority.read_bytes()
+        if authorities == former:
+            return
+        try:
+            self.trust.follow(authorities.decode())
+        except (ValueError, ssl.SSLError) as exc:
+            log.warning("the cluster's new authorities cannot be read", error=exc)
+            return
+        known = self.folder.followed.read_text() if self.folder.followed.exists() else ""
+        gone = [authority_hash(each) for each in split_pem(former)]
+        files.write_atomically(self.folder.followed, known + "".join(f"{each}\n" for each in gone if each not in known))
+        files.write_atomically(self.folder.server_authority, authorities)
+        log.info("the cluster has other authorities", authorities=",".join(authority_hash(each)[:12] for each in split_pem(authorities)))
+        self._want_renewal()
+
+    def doubted(self) -> None:
+        """A server that is known to be ours hangs up on us: our certificate may have ended by its clock, if not by ours."""
+        if trio.current_time() - self._tried > DOUBT_S:
+            self._refused = True
+            self._want_renewal()
+
+    def _want_renewal(self) -> None:
+        self._wanted = True
+        self._look.set()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the certificates new, and the newest time. Open connections stay as they are."""
-        task_status.started()
-        try:
-            while True:
+        with occasion.occasions(self.folder.path) as occasions:
+            task_status.started()
+            try:
+                while True:
+                    self._tell_time()
+                    self._reload()
+                    pause_s = RENEWAL_CHECK_S * random.uniform(0.8, 1.2)
+                    if self._wanted or any(pki.renewal_is_due(path.read_bytes()) for path in (self.folder.client, self.folder.serving)):
+                        pause_s = await self._try_to_renew() or pause_s
+                    await occasions.wait(pause_s, self._look.wait)
+            finally:
                 self._tell_time()
-                if not any(pki.renewal_is_due(path.read_bytes()) for path in (self.folder.client, self.folder.serving)):
-                    await trio.sleep(RENEWAL_CHECK_S * random.uniform(0.8, 1.2))
-                    continue
-                try:
-                    await self._renew()
-                except (errors.ApiError, Disconnected, OSError) as exc:
-                    log.warning("certificates cannot be renewed yet", error=exc, retry_s=RENEWAL_RETRY_S)
-                    await trio.sleep(RENEWAL_RETRY_S)
-        finally:
-            self._tell_time()
-            self.trust.keep()
+                self.trust.keep()
 
     def _tell_time(self) -> None:
         if self.linked():
             self.trust.tell_time()
 
-    async def _renew(self) -> None:
+    def _reload(self) -> None:
+        """A command may have renewed the certificate in our place."""
+        found = self.folder.client.read_bytes()
+        if found != self._loaded:
+            self._loaded = found
+            self.trust.reload()
+
+    async def _try_to_renew(self) -> float | None:
+        """After how long to try again, where it did not work."""
+        self._wanted, self._look = False, trio.Event()
+        try:
+            await self.renew()
+        except (errors.ApiError, Disconnected, OSError) as exc:
+            log.warning("certificates cannot be renewed yet", error=exc, retry_s=RENEWAL_RETRY_S)
+            if isinstance(exc, errors.Unauthorized) and FORGOTTEN in exc.message:
+                self.forgotten()
+            return RENEWAL_RETRY_S
+        return None
+
+    async def renew(self) -> None:
+        """New certificates, and the authorities as they are now. Raises ApiError, Disconnected, OSError."""
         name = self.config.node_name
+        bare = self._refused or pki.renewal_is_due(self.folder.client.read_bytes(), days=0)
+        self._refused = False
         keys = await Worker(1).run(_make_keys, name)
         asked = _application(self.config, self.folder, keys)
-        transport = HttpsTransport(self.choice)
+        transport = HttpsTransport(Choice(*_servers(self._asked, self.cluster, Bare(self.trust))) if bare else self.choice)
         try:
             answer = await transport.request(Request("POST", RENEW_PATH, headers={"content-type": "application/json"}, body=asked.encode()))
         finally:
             transport.close()
-        welcome = _welcome(answer)
+        self._tried = trio.current_time()
+        decoded(answer)
+        welcome = Welcome.decode(answer.body)
         _keep_certificates(self.folder, keys, welcome)
-        self.trust.reload()
+        self._reload()
+        self.follow(welcome.server_authority.encode() or self.folder.server_authority.read_bytes())
+        self._wanted = False  # these are of the newest authorities already
         self.learn(welcome.cluster)
         log.info("certificates renewed")
 
@@ -204,11 +274,8 @@ def _kept(config: Config, folder: Folder, token: JoinToken | None) -> Membership
     """Nothing where nothing was kept, or what was is of another cluster, another name, or has run out."""
     try:
         cluster = Cluster.decode(folder.cluster.read_bytes())
-        if token is not None and not token.trusts(folder.server_authority.read_bytes()):
+        if token is not None and not token.trusts(folder.server_authority.read_bytes()) and token.authority_hash not in _followed(folder):
             log.info("this token is of another cluster: joining that", server=config.join)
-            return None
-        if pki.renewal_is_due(folder.client.read_bytes(), days=0) and token is not None:
-            log.warning("the node's certificate has expired: joining again")
             return None
         if _common_name(folder.client) != f"system:node:{config.node_name}":
             log.info("the node has another name now: joining as that", node=config.node_name)
@@ -219,6 +286,13 @@ def _kept(config: Config, folder: Folder, token: JoinToken | None) -> Membership
     except (errors.BadRequest, ValueError, ssl.SSLError) as exc:
         log.warning("what was kept of joining cannot be read: joining again", error=exc)
         return None
+
+
+def _followed(folder: Folder) -> Sequence[str]:
+    try:
+        return folder.followed.read_text().split()
+    except FileNotFoundError:
+        return ()
 
 
 def _common_name(chain: Path) -> str:
@@ -240,7 +314,8 @@ async def _join(config: Config, folder: Folder, token: JoinToken) -> Membership:
     finally:
         transport.close()
     welcome = _welcome(answer)
-    files.write_atomically(folder.server_authority, authority)
+    folder.followed.unlink(missing_ok=True)
+    files.write_atomically(folder.server_authority, welcome.server_authority or authority)
     _keep_certificates(folder, keys, welcome)
     files.write_atomically(folder.cluster, welcome.cluster.encode(), files.SECRET_MODE)
     log.info("joined", server=config.join, node=config.node_name)
@@ -276,7 +351,7 @@ async def _shown_certificate(host: str, port: int) -> bytes:
 
 
 async def _authority(host: str, port: int, token: JoinToken) -> str:
-    """The server's word for who vouches for it, held against the token. Raises UsageError."""
+    """The server's word for who vouches for it, as far as the token vouches for that. Raises UsageError."""
     transport = HttpsTransport(Server(host, port, tls.blind_context()))
     try:
         answer = await transport.request(Request("GET", AUTHORITY_PATH))
@@ -287,13 +362,14 @@ async def _authority(host: str, port: int, token: JoinToken) -> str:
     if not token.trusts(answer.body):
         raise UsageError(
             f"{host}:{port} has the authority {authority_hash(answer.body)[:12]}..., the token is for {token.authority_hash[:12]}...: it is another "
-            "cluster's token, or somebody stands between. The token was not sent; `edgek token` on the server prints the right one"
+            "cluster's token, or one of before this cluster's authorities were replaced, or somebody stands between. The token was not sent; "
+            "`edgek token` on the server prints the right one"
         )
     if not token.authority_hash:
         log.warning(
             "the token names no authority, so whoever answers is trusted; use the whole token (K10...)", authority=authority_hash(answer.body)
         )
-    return answer.body.decode()
+    return token.trusted(answer.body).decode()
 
 
 def _welcome(answer: Response) -> Welcome:
@@ -335,7 +411,7 @@ def _asked(config: Config) -> tuple[str, ...]:
     return (config.join,) if config.join else ()
 
 
-def _servers(asked: tuple[str, ...], cluster: Cluster, trust: Trust) -> list[Server]:
+def _servers(asked: tuple[str, ...], cluster: Cluster, trust: Trust | Bare) -> list[Server]:
     """The address that was asked for comes first: it is the one known to work from here."""
     places = dict.fromkeys(_place(url) for url in (*asked, *cluster.servers))
     return [Server(host, port, trust, name=SERVER_NAME) for host, port in places]

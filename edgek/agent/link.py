@@ -20,7 +20,7 @@ from edgek.agent.join import Membership
 from edgek.client import link_calls
 from edgek.client.client import decoded
 from edgek.client.https import Server
-from edgek.client.joining import FORGOTTEN, LINK_PATH, LINK_PROTOCOL, TELL_SERVERS
+from edgek.client.joining import AUTHORITIES_HEADER, FORGOTTEN, LINK_PATH, LINK_PROTOCOL, SERVERS_HEADER, TELL_SERVERS
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import BrokenOff, Head
 from edgek.client.link_terminal import EXIT, RESIZE, STDIN, receive_message, send_message
@@ -113,7 +113,7 @@ class Uplink:
 
     async def _hold(self) -> str:
         """Dial, and run the link to its end; why it ended. Raises Disconnected, ApiError."""
-        channel, servers = await self._dial()
+        channel, told = await self._dial()
         link = Link(channel, self._serve, dialled=True)
         log.info("linked", server=self._membership.choice.current)
         async with trio.open_nursery() as nursery:
@@ -121,12 +121,13 @@ class Uplink:
             self._link, self._problem, self._refused = link, "", False
             self._settled.set()
             self.when_up()
-            self._membership.learn(attrs.evolve(self._membership.cluster, servers=servers))
+            self._membership.learn(attrs.evolve(self._membership.cluster, servers=_addresses(told)))
+            self._membership.learn_authorities(told.get(AUTHORITIES_HEADER, ""))
         self._link = None
         self._settled = trio.Event()
         return link.why
 
-    async def _dial(self) -> tuple[Channel, tuple[str, ...]]:
+    async def _dial(self) -> tuple[Channel, Mapping[str, str]]:
         """At the server that answered last, or else at the next of its addresses that answers."""
         choice = self._membership.choice
         for left in range(len(choice) - 1, -1, -1):
@@ -139,20 +140,22 @@ class Uplink:
                     raise
         raise Disconnected("there is no server to dial")
 
-    async def _dial_at(self, server: Server) -> tuple[Channel, tuple[str, ...]]:
+    async def _dial_at(self, server: Server) -> tuple[Channel, Mapping[str, str]]:
+        """With what the server tells along with its answer."""
         channel = await server.dial()
         try:
             with trio.fail_after(ANSWER_S):
                 asked = f"GET {LINK_PATH} HTTP/1.1\r\nhost: {server}\r\nconnection: upgrade\r\nupgrade: {LINK_PROTOCOL}\r\n\r\n"
                 await channel.send_all(asked.encode())
-                servers = await _accepted(channel)
+                told = await _accepted(channel)
         except (*GONE, trio.TooSlowError) as exc:
             channel.close()
+            self._membership.doubted()
             raise Disconnected(f"{server} took no link: {exc or 'no answer'}") from exc
         except BaseException:
             channel.close()
             raise
-        return channel, servers
+        return channel, told
 
     # What the server asks.
 
@@ -180,6 +183,8 @@ class Uplink:
 
     async def _take_servers(self, head: Head, stream: Stream) -> None:
         self._membership.learn(attrs.evolve(self._membership.cluster, servers=tuple(map(str, head["servers"]))))
+        if head.get("authorities"):
+            self._membership.follow(str(head["authorities"]).encode())
         await link_calls.send_head(stream, {}, last=True)
 
 
@@ -191,8 +196,8 @@ def _work(head: Head) -> Work:
     return found
 
 
-async def _accepted(channel: Channel) -> tuple[str, ...]:
-    """The servers' addresses that come with the answer. Raises GONE, ApiError."""
+async def _accepted(channel: Channel) -> Mapping[str, str]:
+    """The headers of the answer. Raises GONE, ApiError."""
     read = b""
     while b"\r\n\r\n" not in read:
         await trio.lowlevel.checkpoint()
@@ -206,8 +211,11 @@ async def _accepted(channel: Channel) -> tuple[str, ...]:
     if status != 101:
         decoded(Response(max(status, 400), {}, leftover))
     channel.push_back(leftover)
-    headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
-    return tuple(filter(None, headers.get("edgek-servers", "").split(",")))
+    return dict(line.lower().split(": ", 1) for line in lines if ": " in line)
+
+
+def _addresses(told: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(filter(None, told.get(SERVERS_HEADER, "").split(",")))
 
 
 def _status(exc: errors.ApiError) -> Head:

@@ -19,6 +19,7 @@ import orjson
 
 from edgek.host import der, files, log, tls, wallclock
 from edgek.host.der import Certificate
+from edgek.model.credentials import split_pem
 
 KEEP_EVERY_S = 86400.0  # the clocks that matter here are wrong by years
 ACCEPTED_MOST = 16  # certificates: of some servers, and of their renewals
@@ -42,15 +43,13 @@ class Seen:
 
 
 class Trust:
-    """For ``client.https.Server``. ``authorities`` are pinned since the node joined; ``chain`` is the node's own key and certificate."""
+    """For ``client.https.Server``. ``authorities`` (PEM) are pinned since the node joined; ``chain`` is the node's own key and certificate."""
 
     def __init__(self, authorities: str, chain: Path, file: Path) -> None:
         """Raises ssl.SSLError and ValueError for what are no certificates, OSError where they cannot be read."""
         self._chain = chain
         self._file = file
-        self._authority = der.read(der.from_pem(authorities.encode()))
-        self._dated = tls.client_context(authorities, chain)
-        self._dateless = tls.client_context(authorities, chain, dates=False)
+        self.follow(authorities)
         self._shown: Certificate | None = None  # by the server, last
         self._seen = self._written = self._kept()
         wallclock.never_before(self._seen.newest)
@@ -65,10 +64,21 @@ class Trust:
         """For the next connection, whose certificate is then handed to ``judge``."""
         return self._dateless if self._clock_is_behind else self._dated
 
+    def follow(self, authorities: str) -> None:
+        """These are the authorities now. Open connections stay as they are. Raises as the constructor does."""
+        read = [der.read(der.from_pem(each)) for each in split_pem(authorities.encode())]
+        if not read:
+            raise ValueError("there is no certificate in this PEM text")
+        contexts = tls.client_context(authorities, self._chain), tls.client_context(authorities, self._chain, dates=False)
+        self._pem, self._authorities, (self._dated, self._dateless) = authorities, read, contexts
+
     def reload(self) -> None:
-        """The node's own certificate was renewed. Open connections stay as they are."""
-        for context in (self._dated, self._dateless):
-            context.load_cert_chain(self._chain)
+        """The node's own certificate was renewed."""
+        self.follow(self._pem)
+
+    def bare_context(self) -> ssl.SSLContext:
+        """As ``context``, but without the node's own certificate."""
+        return tls.client_context(self._pem, dates=not self._clock_is_behind)
 
     def judge(self, certificate: bytes) -> None:
         """After a handshake under ``context``. Raises ssl.SSLCertVerificationError."""
@@ -104,7 +114,8 @@ class Trust:
         return wallclock.now() < self._seen.newest
 
     def _judge_dates(self, shown: Certificate) -> None:
-        for each in (shown, self._authority):
+        vouching = [each for each in self._authorities if shown.is_signed_by(each)]
+        for each in (shown, *vouching[:1]):
             if not each.not_before <= self._seen.newest <= each.not_after:
                 valid = f"from {wallclock.rfc3339(each.not_before)} to {wallclock.rfc3339(each.not_after)}"
                 raise ssl.SSLCertVerificationError(
@@ -121,3 +132,17 @@ class Trust:
         except (OSError, ValueError, KeyError, TypeError) as exc:
             log.warning("the newest time cannot be read", file=self._file, error=exc)
             return Seen()
+
+
+@attrs.frozen
+class Bare:
+    """The same trust for who shows no certificate of his own: one that has ended would be refused before a word is said."""
+
+    trust: Trust
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        return self.trust.bare_context()
+
+    def judge(self, certificate: bytes) -> None:
+        self.trust.judge(certificate)

@@ -36,6 +36,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("db", "edgek.cli.db", "inspect, compact and copy the database"),
     Command("backup", "edgek.cli.backup", "write a whole server to one file, while it runs"),
     Command("restore", "edgek.cli.restore", "make this machine the server that a backup was made of"),
+    Command("certificate", "edgek.cli.certificate", "certificates of this machine: check, rotate, and replace the authorities"),
     Command("csi", "edgek.cli.csi", "serve a storage driver of ours alone, for other clusters and for tests"),
     Command("upgrade", "edgek.cli.upgrade", "put another version in place, and go back by itself where that does not come up"),
     Command("killall", "edgek.cli.killall", "stop edgek and everything that it started, and leave what is installed"),
@@ -55,7 +56,6 @@ INTERNAL = {
 REFUSED = {
     "etcd-snapshot": "edgek keeps its data in SQLite: `edgek backup` writes the whole server to one file, and `edgek restore` takes it back",
     "secrets-encrypt": "encryption at rest is not supported yet",
-    "certificate": "certificates renew while edgek runs; managing them by hand is not supported yet",
     "crictl": "point a crictl of your own at the socket <run-dir>/containerd.sock",
     "ctr": "use containerd's ctr with --address <run-dir>/containerd.sock -n k8s.io",
 }

@@ -22,7 +22,7 @@ from edgek.client.transport import Disconnected
 from edgek.config import Config
 from edgek.host import files, wallclock
 from edgek.model import errors, kinds
-from edgek.model.credentials import BOOTSTRAP, JoinToken, authority_hash
+from edgek.model.credentials import BOOTSTRAP, JoinToken, authority_hash, split_pem
 from edgek.model.errors import UsageError
 from edgek.model.objects import Object
 
@@ -115,8 +115,8 @@ async def _create(client: Client, config: Config, found: argparse.Namespace) -> 
     if not BOOTSTRAP.fullmatch(token):
         raise UsageError("a token is six characters, a dot and sixteen more, of a-z and 0-9; `edgek token generate` prints one")
     await client.create(kinds.SECRET, bootstrap_secret(token, found.ttl, found.description), SECRETS_NAMESPACE)
-    authority = (config.pki_dir / "server-ca.crt").read_bytes()
-    print(JoinToken(token, "", authority_hash(authority)))
+    authorities = (config.pki_dir / "server-ca.crt").read_bytes()
+    print(JoinToken(token, "", authority_hash(split_pem(authorities)[0])))
 
 
 async def _list(client: Client, config: Config, found: argparse.Namespace) -> None:

@@ -28,7 +28,7 @@ SECRETS_NAMESPACE = "kube-system"
 BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
 BOOTSTRAP_PREFIX = "bootstrap-token-"
 PASSWORD_SUFFIX = ".node-password.edgek"
-FOLLOWED = "edgek.io/client-authority"  # an annotation of that: the hash of who signed the certificate that the node got last
+FOLLOWED = "edgek.io/authorities"  # an annotation of that: by which authorities the node was last given certificates
 
 # By these words a node knows that its certificate is of no use any more.
 FORGOTTEN = "was forgotten, or is another machine by now"

@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 from edgek.host import der, files, wallclock
+from edgek.model.credentials import split_pem
 
 if TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+    Signer = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 NOT_BEFORE = datetime(1970, 1, 1, tzinfo=UTC)
 SANE_NOW = datetime(2026, 11, 1, tzinfo=UTC).timestamp()  # no clock that shows less can be right
@@ -60,7 +64,7 @@ class Subject:
 
 
 def make_authority(common_name: str) -> Pair:
-    """A new authority that signs itself, for leaves only."""
+    """A new authority that signs itself. It may vouch for the one that follows it: see ``vouch``."""
     key = _new_key()
     name = _name(Subject(common_name))
     return _signed(key, name, name, key, _authority_extensions(key), AUTHORITY_DAYS)
@@ -70,6 +74,49 @@ def issue(authority: Pair, subject: Subject) -> Pair:
     """A new key and its certificate."""
     key = _new_key()
     return _issue_for(authority, subject, key.public_key(), _key_pem(key))
+
+
+def vouch(former: Pair, successor: bytes) -> bytes:
+    """The successor's key in a certificate by the former authority: who trusts the former one then takes what the successor signed.
+
+    Sent along with a leaf; RFC 4210, section 4.4, has it for the same purpose.
+    """
+    from cryptography import x509
+
+    certificate = x509.load_pem_x509_certificate(successor)
+    issuer = x509.load_pem_x509_certificate(former.certificate)
+    extensions = [(each.value, each.critical) for each in certificate.extensions if not isinstance(each.value, x509.AuthorityKeyIdentifier)]
+    extensions.append((x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(_key_id(issuer)), False))
+    key, days = certificate.public_key(), (issuer.not_valid_after_utc.timestamp() - sane_now()) / DAY_S
+    return _sign(_load_signer(former.key), issuer.subject, certificate.subject, key, extensions, days)
+
+
+def checked_authority(certificate: bytes, key: bytes) -> Pair:
+    """Somebody's own authority: its certificate, its parents' behind that, and its key. Raises ValueError that says what is wrong with it."""
+    from cryptography import x509
+
+    parents = split_pem(certificate)
+    found = x509.load_pem_x509_certificate(certificate)
+    if found.public_key() != _load_signer(key).public_key():
+        raise ValueError("the key is not that of the certificate")
+    try:
+        if not found.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            raise ValueError("it is no authority (basicConstraints says CA:FALSE)")
+        if not found.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign:
+            raise ValueError("it may not sign certificates (keyUsage lacks keyCertSign)")
+    except x509.ExtensionNotFound as exc:
+        if exc.oid == x509.BasicConstraints.oid:
+            raise ValueError("it is no authority (it has no basicConstraints)") from None
+    if not der.read(der.from_pem(certificate)).not_before <= sane_now() < found.not_valid_after_utc.timestamp():
+        raise ValueError(f"it is valid from {found.not_valid_before_utc} to {found.not_valid_after_utc}")
+    return Pair(b"".join(parents), key if key.endswith(b"\n") else key + b"\n")
+
+
+def public_half(key: bytes) -> bytes:
+    """Of a private key, in PEM."""
+    from cryptography.hazmat.primitives import serialization
+
+    return load_key(key).public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def sign_request(authority: Pair, request_pem: bytes, subject: Subject) -> bytes:
@@ -118,6 +165,10 @@ def renewal_is_due(certificate: bytes, days: float = RENEW_DAYS) -> bool:
     return der.read(der.from_pem(certificate)).not_after - sane_now() < days * DAY_S
 
 
+def common_name(pair: Pair) -> str:
+    return der.read(der.from_pem(pair.certificate)).common_name
+
+
 def save(path: Path, pair: Pair) -> None:
     files.write_atomically(path, pair.file_text, files.SECRET_MODE)
 
@@ -162,11 +213,25 @@ def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     return key
 
 
+def _load_signer(pem: bytes) -> Signer:
+    """An authority's key, which may be somebody's own of RSA. Raises ValueError."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except TypeError as exc:
+        raise ValueError(f"the key cannot be read: {exc}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError("only EC and RSA keys sign here")  # noqa: TRY004 (a wrong file is a wrong value)
+    return key
+
+
 def _issue_for(authority: Pair, subject: Subject, key: ec.EllipticCurvePublicKey, key_pem: bytes) -> Pair:
     from cryptography import x509
 
     issuer = x509.load_pem_x509_certificate(authority.certificate)
-    certificate = _sign(load_key(authority.key), issuer.subject, _name(subject), key, _leaf_extensions(subject, issuer), LEAF_DAYS)
+    certificate = _sign(_load_signer(authority.key), issuer.subject, _name(subject), key, _leaf_extensions(subject, issuer), LEAF_DAYS)
     return Pair(certificate, key_pem)
 
 
@@ -182,10 +247,10 @@ def _signed(
 
 
 def _sign(
-    signer: ec.EllipticCurvePrivateKey,
+    signer: Signer,
     issuer: x509.Name,
     subject: x509.Name,
-    key: ec.EllipticCurvePublicKey,
+    key: CertificatePublicKeyTypes,
     extensions: Sequence[tuple[x509.ExtensionType, bool]],
     days: float,
 ) -> bytes:
@@ -219,7 +284,7 @@ def _authority_extensions(key: ec.EllipticCurvePrivateKey) -> list[tuple[x509.Ex
     from cryptography import x509
 
     return [
-        (x509.BasicConstraints(ca=True, path_length=0), True),
+        (x509.BasicConstraints(ca=True, path_length=None), True),
         (_key_usage(authority=True), True),
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
     ]
@@ -230,16 +295,25 @@ def _leaf_extensions(subject: Subject, issuer: x509.Certificate) -> list[tuple[x
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
     purposes = {ExtendedKeyUsageOID.SERVER_AUTH: subject.server, ExtendedKeyUsageOID.CLIENT_AUTH: subject.client}
-    known_as = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     found: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_key_usage(authority=False), True),
         (x509.ExtendedKeyUsage([purpose for purpose, wanted in purposes.items() if wanted]), False),
-        (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(known_as), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(_key_id(issuer)), False),
     ]
     if subject.names:
         found.append((x509.SubjectAlternativeName([_general_name(name) for name in subject.names]), False))
     return found
+
+
+def _key_id(issuer: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    """As it says itself, or as RFC 5280, section 4.2.1.2, would have it."""
+    from cryptography import x509
+
+    try:
+        return issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.SubjectKeyIdentifier.from_public_key(issuer.public_key())
 
 
 def _key_usage(*, authority: bool) -> x509.KeyUsage:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import TYPE_CHECKING
 
 from edgek.host import pki
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 COORDINATE_BYTES = 32  # of a P-256 point, and of either half of a signature
 
@@ -36,23 +40,15 @@ def is_signed_by(public_key: bytes, content: bytes, signature: bytes) -> bool:
     return True
 
 
-class SigningKey:
-    """A private key with its public half. ``key_id`` is the hash of the public key, as upstream names it."""
+class VerifyingKey:
+    """The public half of a key that signs, or has signed. ``key_id`` is its hash, as upstream names it."""
 
-    def __init__(self, pem: bytes) -> None:
+    def __init__(self, public: ec.EllipticCurvePublicKey) -> None:
         from cryptography.hazmat.primitives import serialization
 
-        self._private = pki.load_key(pem)
-        self._public = self._private.public_key()
+        self._public = public
         public_der = self._public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         self.key_id = base64url(hashlib.sha256(public_der).digest()).decode()
-
-    def sign(self, text: bytes) -> bytes:
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec, utils
-
-        r, s = utils.decode_dss_signature(self._private.sign(text, ec.ECDSA(hashes.SHA256())))
-        return r.to_bytes(COORDINATE_BYTES, "big") + s.to_bytes(COORDINATE_BYTES, "big")
 
     def verifies(self, text: bytes, signature: bytes) -> bool:
         from cryptography.exceptions import InvalidSignature
@@ -73,3 +69,28 @@ class SigningKey:
         point = self._public.public_numbers()
         x, y = (base64url(number.to_bytes(COORDINATE_BYTES, "big")).decode() for number in (point.x, point.y))
         return {"use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": "ES256", "x": x, "y": y}
+
+
+class SigningKey(VerifyingKey):
+    """A private key (PEM)."""
+
+    def __init__(self, pem: bytes) -> None:
+        self._private = pki.load_key(pem)
+        super().__init__(self._private.public_key())
+
+    def sign(self, text: bytes) -> bytes:
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+        r, s = utils.decode_dss_signature(self._private.sign(text, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(COORDINATE_BYTES, "big") + s.to_bytes(COORDINATE_BYTES, "big")
+
+
+def verifying_keys(pem: bytes) -> list[VerifyingKey]:
+    """Of a text with public keys. Raises ValueError."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    end = b"-----END PUBLIC KEY-----"
+    keys = [load_pem_public_key(text + end) for text in pem.split(end)[:-1]]
+    return [VerifyingKey(key) for key in keys if isinstance(key, ec.EllipticCurvePublicKey)]

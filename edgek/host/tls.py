@@ -166,8 +166,19 @@ def server_context(chain: Path, client_authorities: str = "") -> ssl.SSLContext:
     context.load_cert_chain(chain)
     if client_authorities:
         context.load_verify_locations(cadata=client_authorities)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+class Serving:
+    """What a server shows and whom it takes, which may change: connections that come get ``context``, those that are open keep theirs."""
+
+    def __init__(self, chain: Path, client_authorities: str = "") -> None:
+        self.context = server_context(chain, client_authorities)
+
+    def renew(self, chain: Path, client_authorities: str = "") -> None:
+        self.context = server_context(chain, client_authorities)
 
 
 def reload(context: ssl.SSLContext, chain: Path) -> None:
@@ -181,6 +192,7 @@ def client_context(authorities: str, chain: Path | None = None, *, dates: bool =
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     context.load_verify_locations(cadata=authorities)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority that we are told to trust is trusted, whoever its parents are
     if not dates:
         context.verify_flags |= _NO_CHECK_TIME
     if chain:
@@ -197,9 +209,11 @@ def blind_context() -> ssl.SSLContext:
     return context
 
 
-def wrap_server(sock: socket.socket, context: ssl.SSLContext | None) -> Channel:
+def wrap_server(sock: socket.socket, context: ssl.SSLContext | Serving | None) -> Channel:
     """An accepted socket. The caller does the ``handshake``."""
     sock.setblocking(False)
+    if isinstance(context, Serving):
+        context = context.context
     if context is None:
         return Channel(sock)
     return Channel(context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True))

@@ -37,6 +37,13 @@ class Folder:
     def __aiter__(self) -> Folder:
         return self
 
+    def drain(self) -> None:
+        """What has happened so far is known."""
+        self._waiting.clear()
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._descriptor, _BUFFER_BYTES):
+                pass
+
     async def __anext__(self) -> Change:
         while not self._waiting:
             await trio.lowlevel.wait_readable(self._descriptor)

@@ -39,8 +39,14 @@ class JoinToken:
         return cls(secret, user, digest)
 
     def trusts(self, authority_pem: bytes) -> bool:
-        """Whether this is the authority that the token names. A bare secret names none and trusts it blindly."""
-        return not self.authority_hash or self.authority_hash == authority_hash(authority_pem)
+        """Whether the authority that the token names is among these. A bare secret names none and trusts them blindly."""
+        return bool(self.trusted(authority_pem))
+
+    def trusted(self, authority_pem: bytes) -> bytes:
+        """The authority that the token names, of several. A bare secret names none and trusts them all."""
+        if self.authority_hash in ("", authority_hash(authority_pem)):
+            return authority_pem
+        return next((each for each in split_pem(authority_pem) if authority_hash(each) == self.authority_hash), b"")
 
     def __str__(self) -> str:
         if not self.authority_hash:
@@ -51,6 +57,12 @@ class JoinToken:
 def authority_hash(authority_pem: bytes) -> str:
     """Of the PEM text, byte for byte as the server hands it out."""
     return hashlib.sha256(authority_pem).hexdigest()
+
+
+def split_pem(pem: bytes) -> list[bytes]:
+    """Each certificate of a PEM text, in its order, as a text of its own."""
+    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+    return [begin + part.partition(end)[0] + end + b"\n" for part in pem.split(begin)[1:] if end in part]
 
 
 def kubeconfig(server: str, authority_pem: bytes, certificate_pem: bytes, key_pem: bytes, *, context: str = "default") -> str:

@@ -20,7 +20,7 @@ from edgek.client.events import Recorder
 from edgek.client.informer import Informers
 from edgek.client.joining import LINK_PATH, Cluster
 from edgek.config import Config, given_token
-from edgek.host import files, log, tls
+from edgek.host import files, log, occasion, tls
 from edgek.host.service import Service
 from edgek.model import credentials, errors
 from edgek.model.errors import UsageError
@@ -36,6 +36,7 @@ from edgek.server.store.backend import Backend
 if TYPE_CHECKING:
     from edgek.server.api.authn import Authenticator
     from edgek.server.api.joining import Entrance
+    from edgek.server.api.tokens import ServiceAccountTokens
 
 CERTIFICATE_CHECK_S = 12 * 3600.0  # certificates are renewed months before they end: twice a day is often
 
@@ -50,12 +51,16 @@ class Server:
     backend: Backend
     api: Api
     keys: Keys
+    _shown: tls.Serving
+    _tokens: ServiceAccountTokens
+    _authenticator: Authenticator
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.doors = Doors()
         self.where = Whereabouts(config)
         self._moved = trio.Event()
+        self._new_authorities = trio.Event()
 
     def services(self) -> Iterator[Service]:
         config = self.config
@@ -112,17 +117,15 @@ class Server:
 
         config = self.config
         with _kept_in(config.data_dir):
-            self.keys = pki.open_keys(config.pki_dir, self.where.names)
-            pki.open_token(config.kept_token, self.keys, given_token(config))
-            if config.agent_token:
-                pki.open_token(config.kept_agent_token, self.keys, config.agent_token, user="node")
+            self._open_keys()
         issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
-        tokens = ServiceAccountTokens(self.backend, self.keys.service_account_key, issuer=issuer)
-        authenticator = Authenticator(
+        keys = self.keys
+        tokens = self._tokens = ServiceAccountTokens(self.backend, keys.service_account_key, issuer=issuer, former_keys=keys.former.account_keys)
+        authenticator = self._authenticator = Authenticator(
             tokens=tokens,
             static_tokens=read_token_file(config.token_auth_file) if config.token_auth_file else {},
-            client_ca=self.keys.client_ca.certificate,
-            front_proxy_ca=self.keys.front_proxy_ca.certificate,
+            client_ca=keys.node_authorities,
+            front_proxy_ca=keys.front_proxy_authorities,
             anonymous=config.anonymous_auth,
             bootstrap=BootstrapTokens(self.backend),
             records=NodeRecords(self.backend),
@@ -140,30 +143,58 @@ class Server:
             defaults=Defaults(config.default_not_ready_toleration_seconds, config.default_unreachable_toleration_seconds),
         )
         await bootstrap.ensure_defaults(self.client(bootstrap.USER, "edgek-apiserver"), self._defaults(), agents=True)
-        self._context = tls.server_context(self.keys.serving_file, self.keys.client_authorities.decode())
+        self._shown = tls.Serving(keys.serving_file, keys.client_authorities.decode())
         with _listener(config.bind_address, config.https_listen_port) as listener:
             self._write_kubeconfig()
             log.info("serving", address=self.where.servers[0], kubeconfig=config.write_kubeconfig)
-            await assembly.serve(self.api, [listener], self._context, before=self._entrance(authenticator).before, task_status=task_status)
+            await assembly.serve(self.api, [listener], self._shown, before=self._entrance(authenticator).before, task_status=task_status)
+
+    def _open_keys(self) -> None:
+        config = self.config
+        self.keys = pki.open_keys(config.pki_dir, self.where.names)
+        pki.open_token(config.kept_token, self.keys, given_token(config))
+        if config.agent_token:
+            pki.open_token(config.kept_agent_token, self.keys, config.agent_token, user="node")
 
     async def run_certificates(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Renew while running: a box that stays up for years must not go dark."""
-        task_status.started()
-        while True:
-            await trio.sleep(CERTIFICATE_CHECK_S)
-            self._renew_certificates()
+        """Renew while running, when it is time or a command has done it: a box that stays up for years must not go dark."""
+        with occasion.occasions(self.config.pki_dir) as occasions:
+            task_status.started()
+            while True:
+                await occasions.wait(CERTIFICATE_CHECK_S)
+                before = self.keys
+                try:
+                    self._renew_certificates()
+                except (OSError, ValueError, UsageError) as exc:
+                    log.error("certificates cannot be renewed: what was there before is shown on", error=exc)
+                    continue
+                if _authorities(self.keys) != _authorities(before):
+                    await self._tell()
+                if not _authorities(before) <= _authorities(self.keys):
+                    self._links.end_all("a former authority is trusted no more: dial again")
 
     def _renew_certificates(self) -> None:
-        before = self.keys.serving
-        self.keys = pki.open_keys(self.config.pki_dir, self.where.names)
-        if self.keys.serving != before:
-            tls.reload(self._context, self.keys.serving_file)
-            self._write_kubeconfig()
-            log.info("certificates renewed")
+        before = self.keys
+        self._open_keys()
+        keys = self.keys
+        if keys == before:
+            return
+        self._shown.renew(keys.serving_file, keys.client_authorities.decode())
+        self._authenticator.trust(keys.node_authorities, keys.front_proxy_authorities)
+        self._tokens.renew(keys.service_account_key, keys.former.account_keys)
+        self._write_kubeconfig()
+        if _authorities(keys) != _authorities(before):
+            changed, self._new_authorities = self._new_authorities, trio.Event()
+            changed.set()
+        log.info("certificates renewed")
 
     async def _follow(self) -> None:
         """This machine has other addresses: the certificate names them, and everybody is told."""
         self._renew_certificates()
+        await self._tell()
+
+    async def _tell(self) -> None:
+        """What the API says of itself is mended, and nodes that are linked hear of it."""
         moved, self._moved = self._moved, trio.Event()
         moved.set()
         await self._links.tell_servers()
@@ -196,6 +227,17 @@ class Server:
                 await trio.sleep(bootstrap.MEND_AGAIN_S)
 
     async def run_controllers(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """They begin anew where pods have to trust another authority, which happens every few years."""
+        while True:
+            changed = self._new_authorities
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._run_controllers)
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+                await changed.wait()
+                nursery.cancel_scope.cancel()
+
+    async def _run_controllers(self, *, task_status: trio.TaskStatus[None]) -> None:
         from edgek.client import reconcile
         from edgek.client.reconcile import Cluster
         from edgek.server.controllers import CONTROLLERS
@@ -204,7 +246,7 @@ class Server:
         shared = self.client(CONTROLLERS_USER, "kube-controller-manager")
         informers, recorder = Informers(shared), Recorder(shared, "controllermanager")
         settings = reconcile.Settings(
-            root_ca=self.keys.server_ca.certificate.decode(),
+            root_ca=self.keys.server_authorities.decode(),
             pod_cidr=self.config.cluster_cidr,
             node_grace_s=self.config.node_monitor_grace_period,
             not_ready_s=self.config.default_not_ready_toleration_seconds,
@@ -246,7 +288,7 @@ class Server:
             cluster=self._cluster,
             names=lambda: self.where.names,
         )
-        links = self._links = Links(self.api, self.doors, entrance.node_of, lambda: self.where.servers)
+        links = self._links = Links(self.api, self.doors, entrance.node_of, lambda: self.where.servers, lambda: self.keys.server_authorities)
         entrance.add(LINK_PATH, links)
         self._forgetting = NodeRecords(self.backend).on_forgotten(lambda name: links.end(name, "the node was forgotten"))
         return entrance
@@ -266,8 +308,8 @@ class Server:
             service_cidr=config.service_cidr,
             advertise_address=self.where.advertised,
             port=config.https_listen_port,
-            client_ca=self.keys.client_ca.certificate,
-            front_proxy_ca=self.keys.front_proxy_ca.certificate,
+            client_ca=self.keys.node_authorities,
+            front_proxy_ca=self.keys.front_proxy_authorities,
             cluster_dns="" if config.disable_controller_manager else config.cluster_dns,
             local_storage=not config.disable_controller_manager,
         )
@@ -276,7 +318,7 @@ class Server:
         config = self.config
         host = "127.0.0.1" if config.bind_address in ("0.0.0.0", "127.0.0.1") else config.bind_address
         text = credentials.kubeconfig(
-            f"https://{host}:{config.https_listen_port}", self.keys.server_ca.certificate, self.keys.admin.certificate, self.keys.admin.key
+            f"https://{host}:{config.https_listen_port}", self.keys.server_authorities, self.keys.admin.certificate, self.keys.admin.key
         )
         path = config.write_kubeconfig
         try:
@@ -284,6 +326,10 @@ class Server:
                 files.write_atomically(path, text, config.write_kubeconfig_mode)
         except OSError as exc:
             raise UsageError(f"--write-kubeconfig {path} cannot be written: {exc.strerror}; name another place") from exc
+
+
+def _authorities(keys: Keys) -> frozenset[bytes]:
+    return frozenset(credentials.split_pem(keys.server_authorities + keys.client_authorities))
 
 
 @contextmanager

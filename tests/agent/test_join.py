@@ -1,5 +1,5 @@
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,13 +11,14 @@ from edgek.agent import join
 from edgek.agent.join import Folder, Membership
 from edgek.client.client import Client
 from edgek.client.https import HttpsTransport
-from edgek.client.joining import AUTHORITY_PATH, FORGOTTEN, JOIN_PATH, LINK_PATH, SERVER_NAME, Cluster
-from edgek.client.transport import Request, Response
+from edgek.client.joining import AUTHORITY_PATH, FOLLOWED, FORGOTTEN, JOIN_PATH, LINK_PATH, RENEW_PATH, SERVER_NAME, Cluster
+from edgek.client.transport import Disconnected, Request, Response
 from edgek.host import der, files, pki, tls, wallclock
-from edgek.host.pki import Subject
+from edgek.host.pki import Pair, Subject
 from edgek.model import errors, kinds
-from edgek.model.credentials import JoinToken
+from edgek.model.credentials import JoinToken, authority_hash
 from edgek.model.errors import UsageError
+from edgek.server import certificates
 from edgek.server.api import http
 from edgek.server.api.http import Peer
 from edgek.server.api.responses import Answer, text
@@ -100,12 +101,12 @@ async def test_a_short_token_trusts_whoever_answers_and_says_so(server: Joinable
 
 
 @asynccontextmanager
-async def in_between(server: Joinable, chain: Path, heard: list[Request]) -> AsyncIterator[int]:
+async def in_between(server: Joinable, chain: Path, heard: list[Request], more: bytes = b"") -> AsyncIterator[int]:
     """Somebody who hands on the cluster's own authority, but has only a certificate of his own."""
 
     async def handle(request: Request, peer: Peer) -> Answer:
         heard.append(request)
-        return text(200, server.keys.server_ca.certificate.decode())
+        return text(200, (more + server.keys.server_ca.certificate).decode())
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -263,3 +264,152 @@ async def test_certificates_that_run_out_are_renewed_while_running(server: Joina
 async def test_an_address_that_is_none_is_refused(server: Joinable, url: str) -> None:
     with pytest.raises(UsageError, match="say https://HOST:6443"):
         await join.enter(server.config(join=url))
+
+
+@asynccontextmanager
+async def running(membership: Membership) -> AsyncIterator[None]:
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(membership.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    while not happened():
+        await trio.lowlevel.checkpoint()
+
+
+def authority_of(membership: Membership) -> bytes:
+    """Who signed the node's certificate."""
+    return der.read(der.from_pem(membership.folder.client.read_bytes())).issuer
+
+
+def name_of(authority: Pair) -> bytes:
+    return der.read(der.from_pem(authority.certificate)).subject
+
+
+async def test_a_node_follows_its_cluster_to_another_authority_and_loses_the_former_one_when_that_is_finished(server: Joinable) -> None:
+    membership = await join.enter(server.config())
+    former = server.keys
+    certificates.rotate_authorities(server.folder / "tls")
+    server.renew()
+    async with running(membership):
+        membership.learn_authorities(authority_hash(server.keys.server_authorities))  # as the server says when the link is dialled
+        await until(lambda: authority_of(membership) == name_of(server.keys.client_ca))
+        assert membership.folder.server_authority.read_bytes() == server.keys.server_authorities
+        certificates.finish(server.folder / "tls")
+        server.renew()
+        membership.follow(server.keys.server_authorities)  # as it is told over a link
+        assert membership.folder.server_authority.read_bytes() == server.keys.server_ca.certificate
+    assert (await asked(membership)).status != 401
+    again = await join.enter(server.config(token=str(JoinToken("x", "server", authority_hash(former.server_ca.certificate)))))
+    assert again.folder.client.read_bytes() == membership.folder.client.read_bytes(), "the token of then is of this cluster still"
+
+
+async def test_a_node_that_knows_only_the_former_authority_finds_its_server_until_that_is_finished(server: Joinable) -> None:
+    membership = await join.enter(server.config())
+    certificates.rotate_authorities(server.folder / "tls")
+    server.renew()
+    assert (await asked(membership)).status != 401
+    certificates.finish(server.folder / "tls")
+    server.renew()
+    with pytest.raises(Disconnected):
+        await asked(membership)
+    again = await join.enter(server.config(token=server.token))
+    assert (await asked(again)).status != 401, "the same machine, with a new token"
+
+
+@pytest.mark.parametrize("which", ["former", "new"])
+async def test_while_authorities_change_tokens_of_both_let_nodes_in(server: Joinable, which: str) -> None:
+    former = server.token
+    certificates.rotate_authorities(server.folder / "tls")
+    server.renew()
+    assert former != server.token
+    membership = await join.enter(server.config(token=former if which == "former" else server.token))
+    assert membership.folder.server_authority.read_bytes() == server.keys.server_authorities
+
+
+async def test_a_token_vouches_for_the_one_authority_that_it_names(server: Joinable) -> None:
+    """Somebody in between may add his own to those that he hands on."""
+    own = pki.make_authority("his")
+    chain = server.folder / "his.pem"
+    pki.save(chain, pki.issue(own, Subject("edgek-apiserver", names=(SERVER_NAME,), client=False, server=True)))
+    heard: list[Request] = []
+    async with in_between(server, chain, heard, own.certificate) as port:
+        with pytest.raises(UsageError, match="somebody may stand between"):
+            await join.enter(server.config(join=f"https://127.0.0.1:{port}"))
+    assert [request.path for request in heard] == [AUTHORITY_PATH]
+
+
+async def test_a_node_whose_certificate_has_ended_proves_itself_by_its_own_secret(server: Joinable) -> None:
+    membership = await shelved(server)
+    with pytest.raises(Disconnected):
+        await asked(membership)
+    async with running(await join.enter(server.config(token=""))):
+        await until(lambda: not pki.renewal_is_due(membership.folder.client.read_bytes()))
+    assert (await asked(await join.enter(server.config(token="")))).status != 401
+    assert sum(request.path == JOIN_PATH for request in server.heard) == 1
+
+
+async def test_a_node_whose_clock_does_not_know_that_its_certificate_has_ended_asks_when_the_server_hangs_up(server: Joinable) -> None:
+    membership = await shelved(server)
+    former = wallclock.use(lambda: pki.SANE_NOW - 400 * pki.DAY_S)
+    sane, pki.SANE_NOW = pki.SANE_NOW, 0.0
+    try:
+        async with running(membership):
+            membership.doubted()
+            await until(lambda: any(request.path == RENEW_PATH for request in server.heard))
+    finally:
+        wallclock.use(former)
+        pki.SANE_NOW = sane
+
+
+async def shelved(server: Joinable) -> Membership:
+    """It has joined, and the certificate that it got has ended since. Nothing else has."""
+    days, pki.LEAF_DAYS = pki.LEAF_DAYS, -1
+    try:
+        return await join.enter(server.config())
+    finally:
+        pki.LEAF_DAYS = days
+
+
+async def test_a_secret_is_no_way_in_for_a_node_that_was_forgotten_nor_for_another_machine(server: Joinable) -> None:
+    membership = await shelved(server)
+    folder = membership.folder
+    secret = folder.password.read_text()
+    folder.password.write_text("0" * 32 + "\n")
+    with pytest.raises(errors.Conflict, match="another machine"):
+        await membership.renew()
+    folder.password.write_text(secret)
+    await server.client.delete(kinds.SECRET, "far.node-password.edgek", "kube-system")
+    with pytest.raises(errors.Unauthorized, match=FORGOTTEN):
+        await membership.renew()
+    assert pki.renewal_is_due(folder.client.read_bytes(), 0)
+    async with running(membership):
+        await until(lambda: not folder.cluster.exists())
+
+
+async def test_a_certificate_that_a_command_renewed_is_shown_by_the_agent_that_runs(server: Joinable) -> None:
+    membership = await join.enter(server.config())
+    async with running(membership):
+        before = membership.trust.context
+        kept = join.kept(server.config())
+        assert kept is not None
+        await kept.renew()
+        await until(lambda: membership.trust.context is not before)
+
+
+async def test_the_cluster_notes_which_authorities_a_node_follows(server: Joinable) -> None:
+    membership = await join.enter(server.config())
+
+    async def noted() -> str:
+        record = await server.client.get(kinds.SECRET, "far.node-password.edgek", "kube-system")
+        return str(record["metadata"]["annotations"][FOLLOWED])
+
+    assert await noted() == server.keys.digest
+    certificates.rotate_authorities(server.folder / "tls")
+    server.renew()
+    assert await noted() != server.keys.digest
+    await membership.renew()
+    assert await noted() == server.keys.digest

@@ -17,7 +17,7 @@ from edgek.client.transport import Request
 from edgek.config import Config
 from edgek.host import tls
 from edgek.model import kinds
-from edgek.server import pki
+from edgek.server import certificates, pki
 from edgek.server.api import assembly
 from edgek.server.api.app import Api
 from edgek.server.api.assembly import assemble
@@ -50,7 +50,16 @@ class Joinable:
     entrance: Entrance
     heard: list[Request]
     api: Api
+    authenticator: Authenticator
+    shown: tls.Serving
     cluster: Cluster = CLUSTER
+
+    def renew(self) -> None:
+        """What lies on the disk by now is what it serves with."""
+        self.keys = keys = pki.open_keys(self.folder / "tls", certificates.served_names(self.folder / "tls"))
+        self.token = str(pki.open_token(self.folder / "token", keys))
+        self.shown.renew(keys.serving_file, keys.client_authorities.decode())
+        self.authenticator.trust(keys.node_authorities, keys.front_proxy_authorities)
 
     def config(self, name: str = "far", **more: str) -> Config:
         """Of an agent that asks to join."""
@@ -75,7 +84,7 @@ async def joinable(folder: Path, names: tuple[str, ...] = (SERVER_NAME, "box")) 
         authenticator=authenticator,
         tokens=JoinTokens([folder / "token", folder / "agent-token"], client),
         client=client,
-        keys=lambda: keys,
+        keys=lambda: found.keys,
         cluster=lambda: found.cluster,
         names=lambda: names,
     )
@@ -92,12 +101,12 @@ async def joinable(folder: Path, names: tuple[str, ...] = (SERVER_NAME, "box")) 
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        found = Joinable(folder, listener.getsockname()[1], str(token), keys, client, entrance, heard, api)
-        context = tls.server_context(keys.serving_file, keys.client_authorities.decode())
+        shown = tls.Serving(keys.serving_file, keys.client_authorities.decode())
+        found = Joinable(folder, listener.getsockname()[1], str(token), keys, client, entrance, heard, api, authenticator, shown)
         async with trio.open_nursery() as nursery:
 
             async def serve(*, task_status: trio.TaskStatus[None]) -> None:
-                await assembly.serve(api, [listener], context, before=listening, task_status=task_status)
+                await assembly.serve(api, [listener], shown, before=listening, task_status=task_status)
 
             await nursery.start(serve)
             yield found

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from edgek.client.node import NodeDirectory
+from edgek.host import tls
 from edgek.model import kinds
 from edgek.server.api import admission, http
 from edgek.server.api.admission.base import Defaults
@@ -73,12 +74,12 @@ def assemble(
 async def serve(
     api: Api,
     listeners: Sequence[socket.socket],
-    context: ssl.SSLContext | None,
+    context: ssl.SSLContext | tls.Serving | None,
     *,
     before: Callable[[Handler], Handler] = lambda handler: handler,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer on bound sockets until cancelled. The context may be given a new certificate at any time (``host.tls.reload``).
+    """Answer on bound sockets until cancelled. What stands in a ``Serving`` may change at any time.
 
     ``before`` puts somebody in front who answers what is no part of the API.
     """

@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 
 from edgek.host import der
+from edgek.model.credentials import split_pem
 from edgek.model.errors import Unauthorized, UsageError
 from edgek.server.api.bootstrap_tokens import BootstrapTokens
 from edgek.server.api.identity import ANONYMOUS, AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP, User
@@ -42,7 +43,7 @@ class Authenticated:
 
 
 class Authenticator:
-    """``client_ca`` and ``front_proxy_ca`` are PEM certificates; without them certificates tell nothing."""
+    """``client_ca`` and ``front_proxy_ca`` are PEM certificates, one or more; without them certificates tell nothing."""
 
     def __init__(
         self,
@@ -57,12 +58,15 @@ class Authenticator:
     ) -> None:
         self._tokens = tokens
         self._static = static_tokens or {}
-        self._client_ca = _subject(client_ca)
-        self._front_proxy_ca = _subject(front_proxy_ca)
+        self._client_cas, self._front_proxy_cas = _subjects(client_ca), _subjects(front_proxy_ca)
         self._anonymous = User(ANONYMOUS, groups=(UNAUTHENTICATED_GROUP,)) if anonymous else None
         self._bootstrap = bootstrap
         self._records = records
         self._certificates: dict[bytes, tuple[bytes, User, str]] = {}
+
+    def trust(self, client_ca: bytes, front_proxy_ca: bytes) -> None:
+        """These vouch from now on, and no others."""
+        self._client_cas, self._front_proxy_cas = _subjects(client_ca), _subjects(front_proxy_ca)
 
     def authenticate(self, headers: Mapping[str, str], peer_certificate: bytes | None = None) -> User | None:
         """None without credentials where anonymous requests are not let in. Raises Unauthorized for bad credentials. Never waits."""
@@ -107,11 +111,11 @@ class Authenticator:
                 self._certificates.clear()
             found = self._certificates[certificate] = _certified(certificate)
         issuer, user, record = found
-        if issuer == self._client_ca and user.name:
+        if issuer in self._client_cas and user.name:
             if record and self._records is not None and (node := node_name(user)):
                 self._records.check(node, record)
             return user
-        if issuer == self._front_proxy_ca and user.name in FRONT_PROXY_NAMES:
+        if issuer in self._front_proxy_cas and user.name in FRONT_PROXY_NAMES:
             return _spoken_for(headers)
         return None
 
@@ -151,8 +155,8 @@ def extras(headers: Mapping[str, str], prefix: str) -> dict[str, tuple[str, ...]
     return {unquote(name.removeprefix(prefix)).lower(): values(headers, name) for name in headers if name.startswith(prefix)}
 
 
-def _subject(pem: bytes) -> bytes | None:
-    return der.read(der.from_pem(pem)).subject if pem else None
+def _subjects(pem: bytes) -> frozenset[bytes]:
+    return frozenset(der.read(der.from_pem(each)).subject for each in split_pem(pem))
 
 
 def _certified(certificate: bytes) -> tuple[bytes, User, str]:

@@ -45,7 +45,7 @@ Handler = Callable[[Request, Peer], Awaitable[Answer]]
 async def serve(
     handler: Handler,
     listeners: Sequence[socket.socket],
-    context: ssl.SSLContext | None,
+    context: ssl.SSLContext | tls.Serving | None,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -58,7 +58,7 @@ async def serve(
         task_status.started()
 
 
-async def _accept(nursery: trio.Nursery, handler: Handler, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+async def _accept(nursery: trio.Nursery, handler: Handler, listener: socket.socket, context: ssl.SSLContext | tls.Serving | None) -> None:
     while True:
         try:
             sock, _ = listener.accept()

@@ -1,7 +1,8 @@
 """Where nodes come in: the authority's certificate for everybody, certificates for nodes that have a token, new ones for those that have old ones.
 
 A name belongs to the machine that took it first: it made a secret of its own, of which the cluster keeps a hash (``NAME.node-password.edgek`` in
-``kube-system``). The same machine may join again; for another one the name has to be forgotten first.
+``kube-system``). The same machine may join again; for another one the name has to be forgotten first. By that secret it also gets new certificates
+when its own have ended, as those of a board that lay on a shelf for years: it is worth as much as the key that lies beside it on that board.
 """
 
 from __future__ import annotations
@@ -14,10 +15,22 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 
 from edgek.client.client import Client
-from edgek.client.joining import AUTHORITY_PATH, JOIN_PATH, PASSWORD_SUFFIX, RENEW_PATH, SECRETS_NAMESPACE, Application, Cluster, Welcome
+from edgek.client.joining import (
+    AUTHORITY_PATH,
+    FOLLOWED,
+    FORGOTTEN,
+    JOIN_PATH,
+    PASSWORD_SUFFIX,
+    RENEW_PATH,
+    SECRETS_NAMESPACE,
+    Application,
+    Cluster,
+    Welcome,
+)
 from edgek.client.transport import Request, Response
 from edgek.host import log, pki
 from edgek.model import errors, kinds, objects
+from edgek.model.objects import Object
 from edgek.server.api import responses
 from edgek.server.api.authn import Authenticator
 from edgek.server.api.http import Handler, Peer
@@ -80,7 +93,7 @@ class Entrance:
         return name
 
     async def _authority(self, request: Request, peer: Peer) -> Answer:
-        return responses.text(200, self._keys().server_ca.certificate.decode())
+        return responses.text(200, self._keys().server_authorities.decode())
 
     async def _join(self, request: Request, peer: Peer) -> Answer:
         await self._tokens.check(request.headers.get("authorization", "").removeprefix("Bearer ").strip())
@@ -88,24 +101,37 @@ class Entrance:
         self._check_name(asked.node)
         record = await self._claim(asked.node, asked.password)
         log.info("a node joins", node=asked.node, peer=peer.address)
-        return self._welcome(asked, record)
+        return await self._welcome(asked, record)
 
     async def _renew(self, request: Request, peer: Peer) -> Answer:
         asked = Application.decode(request.body)
-        if self.node_of(request, peer) != asked.node:
+        if peer.certificate is not None and self.node_of(request, peer) != asked.node:
             raise errors.Forbidden("a node gets certificates for itself only")
-        return self._welcome(asked, await self._claim(asked.node, asked.password))
+        if await self._record(asked.node) is None:
+            raise errors.Unauthorized(f"node {asked.node!r} {FORGOTTEN}: start the agent with --token to join again")
+        record = await self._claim(asked.node, asked.password)
+        if peer.certificate is None:
+            log.info("a node whose certificate is of no use any more proves itself by its own secret", node=asked.node, peer=peer.address)
+        return await self._welcome(asked, record)
 
-    def _welcome(self, asked: Application, record: str) -> Response:
+    async def _welcome(self, asked: Application, record: Object) -> Response:
         keys = self._keys()
         addresses = [address for address in asked.addresses if _is_address(address) and address not in self._names()]
         try:
-            client = pki.sign_request(keys.client_ca, asked.client_request.encode(), node(asked.node, record))
+            client = pki.sign_request(keys.client_ca, asked.client_request.encode(), node(asked.node, objects.uid(record)))
             serving = pki.sign_request(keys.server_ca, asked.serving_request.encode(), node_server(asked.node, addresses))
         except ValueError as exc:
             raise errors.BadRequest(f"no certificate can be made from this: {exc}") from None
-        welcome = Welcome(client.decode(), serving.decode(), keys.client_ca.certificate.decode(), self._cluster())
+        await self._note(record, keys.digest)
+        authorities = {"client_authority": keys.node_authorities.decode(), "server_authority": keys.server_authorities.decode()}
+        welcome = Welcome(client.decode(), serving.decode(), cluster=self._cluster(), **authorities)
         return Response(200, {"content-type": responses.JSON}, welcome.encode())
+
+    async def _note(self, record: Object, digest: str) -> None:
+        """Which authorities it follows, so that no former one is given up while a node depends on it."""
+        if objects.annotations(record).get(FOLLOWED) != digest:
+            patch = {"metadata": {"annotations": {FOLLOWED: digest}}}
+            await self._client.patch(kinds.SECRET, objects.name(record), patch, SECRETS_NAMESPACE)
 
     def _check_name(self, name: str) -> None:
         problems = dns_subdomain(name)
@@ -114,17 +140,20 @@ class Entrance:
         if name in self._names():
             raise errors.Conflict(f"node {name!r} is the server itself, or a name of its; join with another --node-name")
 
-    async def _claim(self, name: str, password: str) -> str:
-        """The uid of the record of this machine. Raises Conflict when the name is another machine's."""
+    async def _record(self, name: str) -> Object | None:
+        return await self._client.find(kinds.SECRET, name + PASSWORD_SUFFIX, SECRETS_NAMESPACE)
+
+    async def _claim(self, name: str, password: str) -> Object:
+        """The record of this machine. Raises Conflict when the name is another machine's."""
         if len(password) < 16:
             raise errors.BadRequest("a node needs a secret of its own")
-        found = await self._client.find(kinds.SECRET, name + PASSWORD_SUFFIX, SECRETS_NAMESPACE)
+        found = await self._record(name)
         if found is None:
             salt = secrets.token_hex(8)
             data = {"hash": base64.b64encode(f"{salt}:{_hashed(salt, password)}".encode()).decode()}
             secret = {"metadata": {"name": name + PASSWORD_SUFFIX}, "type": "edgek.io/node-password", "immutable": True, "data": data}
             try:
-                return objects.uid(await self._client.create(kinds.SECRET, secret, SECRETS_NAMESPACE))
+                return await self._client.create(kinds.SECRET, secret, SECRETS_NAMESPACE)
             except errors.AlreadyExists:
                 return await self._claim(name, password)
         salt, _, kept = value(found, "hash").partition(":")
@@ -133,7 +162,7 @@ class Entrance:
                 f"node {name!r} is another machine's, or this one's from before it was set up anew: "
                 f"`edgek node forget {name}` on the server lets it join as that, or join with another --node-name"
             )
-        return objects.uid(found)
+        return found
 
 
 def _hashed(salt: str, password: str) -> str:

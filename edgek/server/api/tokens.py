@@ -52,15 +52,26 @@ class Known:
 
 
 class ServiceAccountTokens:
-    """``issuer`` and ``audiences`` are the API server's own; a token for other audiences is good for others only."""
+    """``issuer`` and ``audiences`` are the API server's own; a token for other audiences is good for others only.
 
-    def __init__(self, backend: Backend, key_pem: bytes, *, issuer: str, audiences: Sequence[str] = ()) -> None:
+    ``former_keys`` are public keys (PEM) of before: what they signed is good until it ends.
+    """
+
+    def __init__(self, backend: Backend, key_pem: bytes, *, issuer: str, audiences: Sequence[str] = (), former_keys: bytes = b"") -> None:
         self._backend = backend
-        self._key_pem = key_pem
+        self._key_pem, self._former_pem = key_pem, former_keys
+        self._keys: list[signature.VerifyingKey] | None = None
         self._key: signature.SigningKey | None = None
         self._known: dict[bytes, Known] = {}
         self.issuer = issuer
         self.audiences = tuple(audiences) or (issuer,)
+
+    def renew(self, key_pem: bytes, former_keys: bytes) -> None:
+        """Sign by another key from now on, and know tokens by that one and these."""
+        if (key_pem, former_keys) != (self._key_pem, self._former_pem):
+            self._key_pem, self._former_pem = key_pem, former_keys
+            self._key, self._keys = None, None
+            self._known.clear()
 
     def issue(self, namespace: str, name: str, uid: str, audiences: Sequence[str], lifetime_s: float, bound: Mapping[str, Any]) -> str:
         """A new token of an account. ``bound`` holds what else stands in the ``kubernetes.io`` claim: pod, secret, node, warnafter."""
@@ -102,6 +113,13 @@ class ServiceAccountTokens:
             self._key = signature.SigningKey(self._key_pem)
         return self._key
 
+    @property
+    def keys(self) -> list[signature.VerifyingKey]:
+        """By which tokens are known, the one that signs first."""
+        if self._keys is None:
+            self._keys = [self.key, *signature.verifying_keys(self._former_pem)]
+        return self._keys
+
     def configuration(self, jwks_uri: str) -> Claims:
         """The OpenID Connect discovery document."""
         return {
@@ -114,7 +132,7 @@ class ServiceAccountTokens:
 
     def jwks(self) -> Claims:
         """The public keys, by which others can verify our tokens."""
-        return {"keys": [self.key.jwk()]}
+        return {"keys": [key.jwk() for key in self.keys]}
 
     def _verified(self, token: str) -> Known:
         claims = self._claims(token)
@@ -133,9 +151,11 @@ class ServiceAccountTokens:
             claims = orjson.loads(signature.from_base64url(body))
         except ValueError as error:
             raise BadToken("this is no JSON Web Token") from error
-        if not isinstance(header, dict) or not isinstance(claims, dict) or header.get("alg") != "ES256" or not self.key.verifies(text, sealed):
+        is_token = isinstance(header, dict) and isinstance(claims, dict) and header.get("alg") == "ES256"
+        if not is_token or not any(key.verifies(text, sealed) for key in self.keys):
             raise BadToken("invalid signature")
-        return claims
+        found: Claims = claims
+        return found
 
 
 def user_of(namespace: str, name: str, uid: str = "", extra: Mapping[str, tuple[str, ...]] | None = None) -> User:

@@ -69,6 +69,10 @@ class Links:
         if link is not None:
             link.close(why)
 
+    def end_all(self, why: str) -> None:
+        for link in list(self._links.values()):
+            link.close(why)
+
     async def tell_servers(self) -> None:
         """The servers have other addresses, or others vouch for them: who is linked keeps that from now on. Who is not hears of it when he dials."""
         async with trio.open_nursery() as nursery:
