@@ -32,14 +32,14 @@ OPTIONS = (
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="edgek agent", description="Join another machine's cluster as a node.")
     options.add(parser, OPTIONS)
-    config = options.configure(options.parse(parser, [_ours(argument) for argument in arguments]))
+    config = options.configure(options.parse(parser, [ours(argument) for argument in arguments]))
     options.need_root("a node")
     from edgek import roles
 
     return roles.serve_agent(config)
 
 
-def _ours(argument: str) -> str:
+def ours(argument: str) -> str:
     """k3s says --server."""
     name, equals, value = argument.partition("=")
     return f"--join{equals}{value}" if name == "--server" else argument

@@ -8,6 +8,7 @@ pipe to a small program that is (``packaging/onefile/nft.c``).
 from __future__ import annotations
 
 import ctypes
+import socket
 import struct
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgek.host import bundled, process
 LIBRARY = "libnftables.so.1"
 HELPER = "edgek-nft"
 LARGE_BYTES = 1 << 18  # of a program. The library frees what it took for one in pieces that the allocator would keep: 65 MB for 10,000 Services
+_NETLINK_NETFILTER = 12  # from linux/netlink.h
 _LENGTH = struct.Struct("<I")
 _ANSWER = struct.Struct("<III")  # failed, and the lengths of output and problem
 
@@ -37,7 +39,8 @@ class _Way(Protocol):
 class Nft:
     """Acts in the network namespace of the thread that makes it, for ever. Calls block, and must not overlap: run them in a Worker with one thread.
 
-    ``helper`` names the program that speaks for us; by default that of a packed file. Raises OSError where neither it nor the library is there.
+    ``helper`` names the program that speaks for us; by default that of a packed file. Raises OSError where neither it nor the library is there, and
+    NftError where the kernel has none of it.
     """
 
     def __init__(self, helper: Path | None = None) -> None:
@@ -59,6 +62,7 @@ class Nft:
 class _Library:
     def __init__(self) -> None:
         library = ctypes.CDLL(LIBRARY)  # releases the interpreter's lock during calls
+        _find_netfilter()
         library.nft_ctx_new.restype = ctypes.c_void_p
         library.nft_ctx_new.argtypes = (ctypes.c_uint32,)
         for name in ("nft_ctx_free", "nft_ctx_buffer_output", "nft_ctx_buffer_error", "nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
@@ -85,6 +89,14 @@ class _Library:
         if self._context:
             self._library.nft_ctx_free(self._context)
             self._context = None
+
+
+def _find_netfilter() -> None:
+    """The library ends the whole process where the kernel has none."""
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER).close()
+    except OSError as error:
+        raise NftError(f"the kernel knows no netfilter: {error.strerror}") from None
 
 
 class _Helper:

@@ -29,19 +29,22 @@ def serve(config: Config) -> int:
     """Run a server until SIGTERM or SIGINT; its exit code."""
     from edgek.roles.server import Server
 
-    return _run(config, Server)
+    return _run(config, Server, server=True)
 
 
 def serve_agent(config: Config) -> int:
     """Run a node of a cluster elsewhere until SIGTERM or SIGINT; its exit code."""
     from edgek.roles.member import Member
 
-    return _run(config, Member)
+    return _run(config, Member, server=False)
 
 
-def _run(config: Config, make: Callable[[Config], Role]) -> int:
+def _run(config: Config, make: Callable[[Config], Role], *, server: bool) -> int:
+    from edgek.agent.fitness import areas
+
     log.configure(config.log_level)
     try:
+        areas.refuse(config, server=server)
         with _Alone(config.run_dir):
             trio.run(_until_told, make(config), strict_exception_groups=True)
     except BaseExceptionGroup as group:
