@@ -13,22 +13,10 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.machine import CACHE, run
+from tests.e2e.machine import BARE, base, run
 
-PACKAGES = "systemd,systemd-sysv,dbus,iproute2,procps,kmod"
 INSIDE, OUTSIDE = "198.51.100.2", "198.51.100.1"
 BOOT_S = 60.0
-
-
-def base() -> Path:
-    root = CACHE / "fresh-debian12"
-    if not (root / ".ready").exists():
-        shutil.rmtree(root, ignore_errors=True)
-        root.mkdir(parents=True)
-        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root)
-        shutil.rmtree(root / "var/cache/apt")
-        (root / ".ready").touch()
-    return root
 
 
 class FreshRoot:
@@ -38,7 +26,7 @@ class FreshRoot:
         self.root = folder / "root"
         self.outside = f"fr-{uuid.uuid4().hex[:6]}"
         self._process: subprocess.Popen[bytes] | None = None
-        run("cp", "-a", base(), self.root)
+        run("cp", "-a", base(BARE), self.root)
         (self.root / ".ready").unlink()
         (self.root / "etc" / "hostname").write_text("box\n")
         (self.root / "etc" / "hosts").write_text("127.0.0.1 localhost\n")  # Debian's own installer writes one, and containerd wants it

@@ -15,12 +15,16 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tests.e2e import images
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("EDGEK_TEST_CACHE", "/var/cache/edgek-tests"))
 PACKAGES = (
     "systemd,systemd-sysv,udev,kmod,iproute2,procps,ca-certificates,"
     "containerd,runc,nftables,conntrack,musl-tools,gcc,libc6-dev,python3,python3-venv,kubernetes-client,nginx-light,curl,nfs-kernel-server"
 )
+BARE = "systemd,systemd-sysv,dbus,iproute2,procps,kmod"  # hardly anything: no Python, no containerd, no nftables
+JUDGE = ("nft", "curl")  # what a test wants of such a machine, and edgek does not
 STARTED_BY_TESTS = ("nfs-server.service", "nfs-blkmap.service", "rpcbind.service", "rpcbind.socket")  # by those that want them
 MODULES = (
     "virtio_ring",
@@ -59,14 +63,14 @@ def run(*argv: str | Path, **options: object) -> str:
     return str(done.stdout)
 
 
-def base() -> Path:
-    """The distribution's root with its packages, from the cache or made now (two to four minutes)."""
-    key = hashlib.sha256(PACKAGES.encode()).hexdigest()[:12]
+def base(packages: str = PACKAGES) -> Path:
+    """The distribution's root with these packages, from the cache or made now (one to four minutes)."""
+    key = hashlib.sha256(packages.encode()).hexdigest()[:12]
     root = CACHE / f"debian12-{key}"
     if not (root / ".ready").exists():
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir(parents=True)
-        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root)
+        run("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", root)
         shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
         (root / ".ready").touch()
     return root
@@ -99,12 +103,7 @@ def disk(image: Path, extra: Mapping[str, Path | str], *, unpacked: bool = False
 
     ``unpacked``: what edgek imports lies in ``/site``, and ``PYTHONPATH=/edgek:/site python3 -m edgek`` runs it.
     """
-    release, modules = kernel()
-    root = image.with_suffix(".root")
-    shutil.rmtree(root, ignore_errors=True)
-    run("cp", "-a", "--reflink=auto", base(), root)
-    run("cp", "-a", modules / "lib" / "modules", root / "usr/lib/")
-    run("chroot", root, "depmod", release)
+    root = _root(image, PACKAGES)
     run("cp", "-a", wheels(), root / "wheels")
     for wheel in (root / "wheels").glob("*.whl") if unpacked else ():
         if wheel.name.partition("-")[0] not in BUILDERS:
@@ -115,6 +114,38 @@ def disk(image: Path, extra: Mapping[str, Path | str], *, unpacked: bool = False
     checkout.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "edgek", "packaging"):
         run("cp", "-a", REPOSITORY / name, checkout)
+    _seal(root, image, extra)
+
+
+def bare_disk(image: Path, extra: Mapping[str, Path | str]) -> None:
+    """An ext4 image of a machine that has next to nothing besides its kernel, and ``extra``. ``/judge`` holds the test's own tools, on no PATH."""
+    root = _root(image, BARE)
+    libraries = root / "judge" / "lib"
+    libraries.mkdir(parents=True)
+    programs = [images.program(name) for name in JUDGE]
+    for library in images.libraries(programs):
+        shutil.copy(library, libraries)
+    for program in programs:
+        shutil.copy(program, libraries)  # with the loader and the libraries of this machine: that one has none of them
+        started = root / "judge" / program.name
+        started.write_text(f'#!/bin/sh\nexec /judge/lib/ld-linux-x86-64.so.2 --library-path /judge/lib /judge/lib/{program.name} "$@"\n')
+        started.chmod(0o755)
+    _seal(root, image, extra)
+
+
+def _root(image: Path, packages: str) -> Path:
+    """A copy of the base beside the image to be, with the kernel's modules."""
+    release, modules = kernel()
+    root = image.with_suffix(".root")
+    shutil.rmtree(root, ignore_errors=True)
+    run("cp", "-a", "--reflink=auto", base(packages), root)
+    run("cp", "-a", modules / "lib" / "modules", root / "usr/lib/")
+    run("chroot", root, "depmod", release)
+    return root
+
+
+def _seal(root: Path, image: Path, extra: Mapping[str, Path | str]) -> None:
+    """The root becomes the image, and is removed."""
     for place, content in extra.items():
         target = root / place.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from edgek.host import netlink
-from tests.e2e import images
 from tests.e2e.churn import deployment
 from tests.e2e.fresh_root import INSIDE, FreshRoot
 from tests.packaging.onefile import archive, release
@@ -25,7 +23,7 @@ pytestmark = pytest.mark.onefile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILD = REPOSITORY / "build" / "amd64"
-IMAGE, PORT = "docker.io/library/web:1", 30080
+IMAGE, PORT = "docker.io/library/nginx:1.27", 30080
 WORSE = "#!/bin/sh\n[ $1 != --version ] || { echo edgek worse; exit 0; }\n[ $1 != internal-tool ] || { echo $(dirname $0)/share; exit 0; }\nsleep 1; exit 3\n"
 TRACES = """
 ip -o link | grep -v ' eth0' | cut -d: -f2; ip route | grep -v eth0; awk '{print $5}' /proc/self/mountinfo | grep -v /run/credentials | sort
@@ -36,22 +34,11 @@ ps -eo comm= | grep -E 'edgek|containerd|runc|nginx'; true
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def files(built: Path) -> Path:
     """The build's folder; ``next`` and ``worse`` hold two other versions."""
-    work = tmp_path_factory.mktemp("files")
-    key = work / "key.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
-    (work / "images").mkdir()
-    images.web(work / "images" / "web.tar", IMAGE)
-    kubectl = shutil.which("kubectl")
-    assert kubectl
-    command = [REPOSITORY / "packaging" / "build.sh", "--level", "1", "--sign", key, "--images", work / "images", "--with-kubectl", kubectl]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-4000:]
-    shutil.copytree(REPOSITORY / "dist", work / "dist")
-    _variant(work, "next", key, lambda tree: (tree / "marker").write_text("next"))
-    _variant(work, "worse", key, lambda tree: (tree / "edgek").write_text(WORSE))
-    return work
+    _variant(built, "next", built / "key.pem", lambda tree: (tree / "marker").write_text("next"))
+    _variant(built, "worse", built / "key.pem", lambda tree: (tree / "edgek").write_text(WORSE))
+    return built
 
 
 def _variant(work: Path, name: str, key: Path, change: object) -> None:
@@ -133,7 +120,7 @@ def test_one_folder_makes_a_cluster_of_a_machine_that_has_nothing(box: FreshRoot
     assert traces(box) == (files / "before").read_text(), "nothing was changed"
     said = install(box)
     assert "box is Ready" in said
-    assert "web:1" in box.run("edgek images list")
+    assert "nginx:1.27" in box.run("edgek images list")
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "NodePort", "selector": {"app": "web"}}}
     service["spec"]["ports"] = [{"port": 80, "nodePort": PORT}]  # type: ignore[index]
     objects = {"apiVersion": "v1", "kind": "List", "items": [deployment("web", 2, IMAGE), service]}
