@@ -60,6 +60,18 @@ async def test_a_body_is_kept_without_the_spare_room_of_its_encoder(opener: Open
         assert made.body is not encoded[0]
 
 
+async def test_the_words_by_which_objects_are_selected_are_kept_once_for_all_objects(opener: Opener) -> None:
+    def words() -> dict[str, str]:
+        return {"".join(["involved", "Object.name"]): "".join(["web", "-1"])}
+
+    async with opener() as store:
+        first = await store.create(key("a"), draft(labels=words(), fields=words()))
+        second = await store.create(key("b"), draft(labels=words(), fields=words()))
+        kept = [each for record in (first, second) for found in (record.labels, record.fields) for each in found.items()]
+        assert len({(id(name), id(value)) for name, value in kept}) == 1
+        assert kept[0] == ("involvedObject.name", "web-1")
+
+
 async def test_a_name_is_taken_once_per_resource_and_namespace(opener: Opener) -> None:
     async with opener() as store:
         await store.create(key("web"), draft())

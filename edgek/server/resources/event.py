@@ -18,6 +18,7 @@ MOST_NAME = 128
 MOST_NOTE_BYTES = 1024
 
 _ABOUT = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+_FIELDS = tuple((name, f"involvedObject.{name}", f"regarding.{name}") for name in _ABOUT)
 _FIXED = ("regarding", "related", "reportingController", "reportingInstance", "action", "reason", "type", "eventTime")
 
 
@@ -50,10 +51,11 @@ class Event(Resource):
         """Both groups' names for them: what one stores the other may select."""
         about, reporter = _said(obj, "involvedObject", "regarding") or {}, _said(obj, "reportingComponent", "reportingController") or ""
         source = _said(obj, "source", "deprecatedSource") or {}
-        shown = {name: str(about.get(name) or "") for name in _ABOUT}
+        shown = {}
+        for name, *fields in _FIELDS:
+            shown.update(dict.fromkeys(fields, str(about.get(name) or "")))
         return {
-            **{f"involvedObject.{name}": value for name, value in shown.items()},
-            **{f"regarding.{name}": value for name, value in shown.items()},
+            **shown,
             "reason": obj.get("reason") or "",
             "type": obj.get("type") or "",
             "source": source.get("component") or reporter,

@@ -23,14 +23,19 @@ class Contents(NamedTuple):
 
 
 def write_down(draft: Draft, revision: int, previous: Record | None) -> Contents:
-    """The draft at its revision. What did not change is shared with the object as it was."""
+    """The draft at its revision. What did not change is shared with the object as it was, and words with all objects."""
     body = exact(draft.encode(revision))
     if previous is None:
-        return Contents(draft.uid, revision, body, draft.labels or NOTHING, draft.fields or NOTHING)
+        return Contents(draft.uid, revision, body, _words(draft.labels), _words(draft.fields))
     uid = previous.uid if previous.uid == draft.uid else draft.uid
-    labels = previous.labels if previous.labels == draft.labels else draft.labels
-    fields = previous.fields if previous.fields == draft.fields else draft.fields
+    labels = previous.labels if previous.labels == draft.labels else _words(draft.labels)
+    fields = previous.fields if previous.fields == draft.fields else _words(draft.fields)
     return Contents(uid, revision, body, labels, fields)
+
+
+def _words(values: Mapping[str, str]) -> Mapping[str, str]:
+    """The names of labels and fields are always the same few, most values too, and a Pod's events all name it: half of what an Event costs."""
+    return {sys.intern(name): sys.intern(value) for name, value in values.items()} or NOTHING
 
 
 def exact(body: bytes) -> bytes:
