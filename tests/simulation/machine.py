@@ -55,6 +55,7 @@ class SimulatedNode:
     storage: Path
     machine: Machine = MACHINE
     kubelet: Kubelet | None = None
+    keeper: NodeKeeper | None = None
     boots: int = 0
     book: Book = attrs.field(factory=Book)
     _life: trio.CancelScope | None = None
@@ -98,7 +99,7 @@ class SimulatedNode:
             with trio.CancelScope() as self._life:
                 await self._run_parts(task_status)
         finally:
-            self._life = self.kubelet = None
+            self._life = self.kubelet = self.keeper = None
             self._over.set()
 
     async def _run_parts(self, task_status: trio.TaskStatus[None]) -> None:
@@ -110,6 +111,7 @@ class SimulatedNode:
             self.settings, client, self.runtime, recorder, self.machine, mounter=mounter, cgroups=cgroups, files=InLine(), contact=contact
         )
         keeper = NodeKeeper(self.settings, client, self.runtime, recorder, self.machine, contact=contact)
+        self.keeper = keeper
         kubelet.offer = keeper.offer
         kubelet.images.changed = keeper.readiness.images_changed
         hostpath = Services(HOSTPATH, lambda: HostPath(self.storage, self.name, self.book), self.name, worker=InLine())
