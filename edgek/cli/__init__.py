@@ -30,6 +30,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("kubectl", "edgek.cli.kubectl", "run kubectl against this cluster"),
     Command("status", "edgek.cli.status", "show the node, its pods and Services, and what edgek costs"),
     Command("check", "edgek.cli.check", "see whether this machine can run edgek, and what to do where it cannot"),
+    Command("inspect", "edgek.cli.inspect", "gather what somebody needs who helps from afar in one file, without secrets"),
     Command("images", "edgek.cli.images", "import and list container images"),
     Command("token", "edgek.cli.token", "the tokens by which nodes join: print, create, list, delete, rotate"),
     Command("node", "edgek.cli.node", "forget a node, so that another machine may have its name"),

@@ -48,6 +48,12 @@ def counts(path: Path) -> dict[str, Any]:
         }
 
 
+def bodies(path: Path, resource: str) -> list[bytes]:
+    """The JSON of all objects of a resource, as they lie in the file."""
+    with _opened(path) as db:
+        return [bytes(row[0]) for row in db.execute("SELECT body FROM objects WHERE resource = ? ORDER BY id", [resource])]
+
+
 def backup(path: Path, target: Path) -> None:
     """A consistent copy that can be opened as it is. The target appears whole or not at all."""
     part = target.with_name(target.name + ".part")
