@@ -1,7 +1,13 @@
-"""A node's link to its server, over real TLS: where it is dialled, and what the server says of itself."""
+"""A node's link to its server, over real TLS: where it is dialled, what the server says of itself, and what is left when it breaks again and again."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
+import socket
+import struct
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,11 +15,18 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from edgek.agent import join
 from edgek.agent.join import Folder, Membership
 from edgek.agent.link import Uplink
+from edgek.client.client import Client
+from edgek.client.informer import Informer
 from edgek.client.joining import LINK_PATH, Cluster
+from edgek.client.link_transport import LinkTransport
+from edgek.client.node import ContainerRef, LogOptions
+from edgek.host import pki
+from edgek.model import errors, kinds, objects
 from edgek.server.api.streams.doors import Doors
 from edgek.server.api.streams.link import Links
 from tests.fakes.entrance import Joinable, joinable
@@ -27,6 +40,7 @@ class Site:
 
     server: Joinable
     links: Links
+    doors: Doors
     servers: list[str]
 
 
@@ -34,9 +48,10 @@ class Site:
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with joinable(tmp_path) as server:
         servers = [f"https://127.0.0.1:{server.port}"]
-        links = Links(server.api, Doors(), server.entrance.node_of, lambda: tuple(servers))
+        doors = Doors()
+        links = Links(server.api, doors, server.entrance.node_of, lambda: tuple(servers))
         server.entrance.add(LINK_PATH, links)
-        yield Site(server, links, servers)
+        yield Site(server, links, doors, servers)
 
 
 @asynccontextmanager
@@ -87,3 +102,140 @@ async def test_a_server_that_says_nothing_of_itself_takes_nothing_away(site: Sit
         await site.links.tell_servers()
         assert membership.cluster.servers == before
         assert Folder(site.server.config().agent_dir).cluster.exists()
+
+
+async def test_a_link_ends_with_the_certificate_behind_it_and_is_dialled_again_with_the_new_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mock_clock.rate = 30  # the end of a certificate is noticed within ten seconds; its own time is real
+    with monkeypatch.context() as short:
+        short.setattr(pki, "LEAF_DAYS", 2 / pki.DAY_S)
+        membership = await join.enter(site.server.config())
+    first = membership.folder.client.read_bytes()
+    uplink = Uplink(membership)
+    ups = 0
+
+    def count() -> None:
+        nonlocal ups
+        ups += 1
+
+    uplink.when_up = count
+    async with trio.open_nursery() as nursery:
+        await nursery.start(uplink.run)
+        assert await uplink.current(patient=True) is not None
+        await membership.renew()
+        assert membership.folder.client.read_bytes() != first
+        assert ups == 1, "an open link stays as it is"
+        with trio.fail_after(600):
+            while ups == 1:
+                await trio.sleep(1)
+        await trio.sleep(60)
+        assert (ups, uplink.is_up()) == (2, True)
+        nursery.cancel_scope.cancel()
+    assert "the certificate of the other end was good until" in capsys.readouterr().err
+
+
+# Flapping.
+
+
+class Door:
+    """Of a node that logs for ever."""
+
+    async def logs(self, ref: ContainerRef, options: LogOptions) -> AsyncIterator[bytes]:
+        while True:
+            yield b"a line\n"
+            await trio.sleep(0.5)
+
+
+@attrs.frozen
+class Held:
+    """What this process holds, and with it both ends: the server's and the node's."""
+
+    files: int
+    sockets: int
+    threads: int
+    tasks: int
+    streams: int
+    memory_kb: int
+
+    @classmethod
+    def now(cls, site: Site, uplink: Uplink) -> Held:
+        gc.collect()
+        names = [os.readlink(each) for each in map(str, Path("/proc/self/fd").iterdir()) if os.path.islink(each)]
+        links = [each for each in (uplink._link, site.links._links.get("far")) if each is not None]
+        return cls(
+            len(names),
+            sum(name.startswith("socket:") for name in names),
+            threading.active_count(),
+            trio.lowlevel.current_statistics().tasks_living,
+            sum(link.streams for link in links),
+            int(Path("/proc/self/statm").read_text().split()[1]) * 4,
+        )
+
+
+def reset_by_node(site: Site, uplink: Uplink) -> None:
+    """As when its machine is cut off: the server is told nothing but a reset."""
+    assert uplink._link is not None
+    sock = uplink._link._channel._sock  # type: ignore[attr-defined]
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.shutdown(socket.SHUT_RDWR)
+
+
+def ended_by_server(site: Site, uplink: Uplink) -> None:
+    site.links.end("far", "a flap")
+
+
+def ended_by_node(site: Site, uplink: Uplink) -> None:
+    uplink.moved()
+
+
+FLAPS = (reset_by_node, ended_by_server, ended_by_node)
+
+
+async def test_two_hundred_flaps_leave_nothing_on_either_end(site: Site, mock_clock: MockClock) -> None:
+    """With a watch of the node, and a log that somebody reads, over each of the links."""
+    mock_clock.rate = 40
+    uplink = Uplink(await join.enter(site.server.config()))
+    uplink.open_door("far", Door())  # type: ignore[arg-type]
+    informer = Informer(Client(LinkTransport(uplink, None)), kinds.SERVICE, objects.name)  # type: ignore[arg-type]
+    read = 0
+
+    async def follow() -> None:
+        nonlocal read
+        while True:
+            with contextlib.suppress(errors.ServiceUnavailable):
+                async with contextlib.aclosing(site.doors.door("far").logs(ContainerRef("n", "p", "u", "c"), LogOptions())) as lines:
+                    async for _ in lines:
+                        read += 1
+            await trio.sleep(0.05)
+
+    async def settled() -> Held:
+        with trio.fail_after(3000):
+            seen = read
+            while not uplink.is_up() or read == seen:
+                await trio.sleep(0.2)
+            await trio.sleep(20)  # pauses before another watch are over
+        return Held.now(site, uplink)
+
+    async def flap(times: int) -> None:
+        for number in range(times):
+            await uplink.current(patient=True)
+            await trio.sleep(number % 7 * 0.1)
+            if uplink.is_up():
+                FLAPS[number % 3](site, uplink)
+                while uplink.is_up():
+                    await trio.sleep(0.05)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(uplink.run)
+        await nursery.start(informer.run)
+        nursery.start_soon(follow)
+        await flap(20)
+        before, dialled = await settled(), len(site.server.heard)
+        await flap(200)
+        after = await settled()
+        print(f"before {before}\nafter  {after}")
+        assert len(site.server.heard) - dialled >= 200
+        assert attrs.evolve(after, memory_kb=0) == attrs.evolve(before, memory_kb=0)
+        assert after.memory_kb - before.memory_kb < 3000
+        nursery.cancel_scope.cancel()
