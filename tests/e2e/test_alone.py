@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from tests.e2e.clock import FAKETIME, faked
 from tests.e2e.cluster import START_S, Cluster, Failed, sh
+from tests.e2e.held import Held
 from tests.e2e.local import began, running, within
 from tests.e2e.outpost import Outpost
 
@@ -196,41 +194,6 @@ def test_a_server_that_was_away_hears_within_seconds_and_once_what_happened_mean
 
 def stamp(text: str) -> float:
     return datetime.fromisoformat(text).timestamp() if text else 0.0
-
-
-@attrs.frozen
-class Held:
-    """What a process holds of the machine."""
-
-    files: dict[str, int]  # by what they are
-    threads: int
-    connections: int
-    memory_mb: float
-
-    @classmethod
-    def of(cls, node: Cluster) -> Held:
-        pid = node.pid()
-        described = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        sockets = sh(f"nsenter --net=/run/netns/{node.name} ss -Htnp state all | grep -c 'pid={pid},' || true")
-        files = Counter(kind_of(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
-        return cls(dict(files), int(described["Threads"]), int(sockets), int(described["VmRSS"].split()[0]) / 1024)
-
-    def no_more_than(self, before: Held) -> bool:
-        """A pool may have been filled meanwhile, and a page or two."""
-        return (
-            sum(self.files.values()) <= sum(before.files.values()) + 3
-            and self.threads <= before.threads + 2
-            and self.connections <= before.connections + 1
-            and self.memory_mb <= before.memory_mb + 6
-        )
-
-
-def kind_of(descriptor: Path) -> str:
-    """``socket:[123]`` is a socket like others."""
-    try:
-        return re.sub(r"\d+", "N", str(descriptor.readlink()))
-    except FileNotFoundError:
-        return "gone meanwhile"
 
 
 def flap(far: Outpost, times: int) -> None:

@@ -159,6 +159,24 @@ async def test_watches_wait_for_the_link_and_go_on_at_once_when_it_is_there(tmp_
         assert {each.path for each in s.asked(began) if each.watch} == watched != set()
 
 
+async def test_after_a_restart_that_jumped_each_cache_is_listed_once(tmp_path: Path, autojump_clock: Any) -> None:
+    async with scene(tmp_path, "web") as s:
+        began = trio.current_time()
+        s.site.listens = False
+        s.cluster.restart_api()
+        s.node.wire.way.reset()  # type: ignore[attr-defined]
+        await s.crash("web")
+        await s.cluster.create(kinds.POD, pod("coming", nodeName="far"))
+        await trio.sleep(3)
+        s.site.listens = True
+        await s.cluster.settle()
+        assert {objects.name(each) for each in s.cluster.ready_pods()} == {"web", "coming"}
+        assert len(s.told(began, "web")) == 1
+        seen = Counter(lists(s.asked(began)))
+        assert seen["/api/v1/pods"] == 1
+        assert set(seen.values()) == {1}
+
+
 # Two hundred agents.
 
 
