@@ -107,6 +107,17 @@ class Stream(trio.abc.HalfCloseableStream):
                 self._finish()
                 return
 
+    def send_now(self, data: bytes | memoryview) -> int:
+        """How many bytes were taken without waiting. Raises as ``send`` does."""
+        view, sent = memoryview(data), 0
+        self._check_may_send()
+        while sent < len(view) and self._credit and self._link.has_room:
+            size = min(len(view) - sent, CHUNK, self._credit)
+            self._credit -= size
+            self._link.put(DATA, self.number, bytes(view[sent : sent + size]))
+            sent += size
+        return sent
+
     async def send_eof(self) -> None:
         await trio.lowlevel.checkpoint()
         self._check_open()
@@ -136,13 +147,16 @@ class Stream(trio.abc.HalfCloseableStream):
         if self._closed:
             raise trio.ClosedResourceError("the stream was closed on this end")
 
+    def _check_may_send(self) -> None:
+        self._check_open()
+        if self._broken:
+            raise trio.BrokenResourceError(self._broken)
+        if self._finished:
+            raise trio.ClosedResourceError("the end was said already")
+
     async def _until_may_send(self, size: int) -> None:
         while True:
-            self._check_open()
-            if self._broken:
-                raise trio.BrokenResourceError(self._broken)
-            if self._finished:
-                raise trio.ClosedResourceError("the end was said already")
+            self._check_may_send()
             if size and not self._credit:
                 await self._changed.park()
             elif not self._link.has_room:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -26,11 +27,11 @@ from edgek.model.credentials import authority_hash
 from edgek.server.api.app import Api
 from edgek.server.api.http import Peer
 from edgek.server.api.identity import AUTHENTICATED_GROUP, User
-from edgek.server.api.local import LineQueue
 from edgek.server.api.negotiation import joined
 from edgek.server.api.node_access import NODE_PREFIX, NODES_GROUP
-from edgek.server.api.responses import Answer, Streaming, Upgrade
+from edgek.server.api.responses import Answer, Cut, Streaming, Upgrade
 from edgek.server.api.streams.doors import Doors
+from edgek.server.api.streams.sink import StreamSink
 
 TOLD = frozenset({"content-type", "retry-after", "warning"})  # the headers that a node has use for: the link is thin
 
@@ -113,16 +114,10 @@ async def answer(stream: Stream, api: Api, user: User) -> None:
         await link_messages.send(stream, told, b"" if _suffices(request, found.status) else joined(found), last=True)
         return
     await link_messages.send(stream, told)
-    queue = LineQueue()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(queue.fill, found)
-        try:
-            while (line := await queue.next_line()) is not None:
-                await stream.send(line.packed)
-            await stream.send_eof()
-        except GONE:
-            pass
-        nursery.cancel_scope.cancel()
+    sink = StreamSink(stream)
+    with contextlib.suppress(Cut):
+        await found.run(sink)
+    await sink.finish()
 
 
 def _suffices(request: Request, status: int) -> bool:
