@@ -13,32 +13,48 @@
 #   INSTALL_EDGEK_FILE=FILE              this file, built by packaging/build.sh, with FILE.sha256 and FILE.sha256.sig beside it
 #   INSTALL_EDGEK_DIR=DIR                the newest for this machine in this folder (the one that install.sh is in)
 #   INSTALL_EDGEK_URL=URL                from there: URL/edgek-VERSION-linux-ARCH, with INSTALL_EDGEK_VERSION=VERSION
+#   INSTALL_EDGEK_SKIP_DOWNLOAD=1        the edgek that is in place already: only its service is made anew
 #   INSTALL_EDGEK_PUBLIC_KEY=KEY         whose signature counts (base64 of an Ed25519 public key), instead of the one below
 #   INSTALL_EDGEK_SKIP_SIGNATURE=1       believe the checksum alone
+#   INSTALL_EDGEK_EXEC='server FLAG...'  what may also follow install.sh, which comes after it; words end at spaces
 #   INSTALL_EDGEK_KEEP_FLAGS=1           the flags and variables of before: what `edgek upgrade` does
+#   INSTALL_EDGEK_SKIP_START=1           set everything up, and start nothing
+#   INSTALL_EDGEK_SKIP_ENABLE=1          nor at the next boot
+#   INSTALL_EDGEK_FORCE_RESTART=1        restart although nothing changed
+#   INSTALL_EDGEK_SYMLINK=skip|force     make no ctr and kubectl of ours, or in the place of others (made where there are none)
+#   INSTALL_EDGEK_BIN_DIR=DIR            where the commands go (/usr/local/bin)
+#   INSTALL_EDGEK_SYSTEMD_DIR=DIR        where systemd's unit goes (/etc/systemd/system)
 #   EDGEK_URL, EDGEK_TOKEN   the server to join and the token of `edgek token` there. Kept, so they need not be given again
-#   EDGEK_...                every other flag as a variable: kept for the service, in a file for root alone
+#   EDGEK_...                every other flag as a variable: kept for the service, in a file for root alone, and so are proxy variables
 #   EDGEK_WHEELS=DIR         install Python packages from this folder only (no network)
 #   EDGEK_READY_TIMEOUT=S    seconds to wait for the node (300)
-#   EDGEK_SKIP_START=1       install, start nothing
 set -eu
 
 PUBLIC_KEY=''
-HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
-CHECKOUT=$(dirname "$HERE")
+GLIBC_LEAST=2.36 # what the one file was built on
+CRASHES_MOST=3   # ends of a service before its node was ever Ready: it will not come up any more
 PREFIX=/usr/local/lib/edgek
-BIN_DIR=/usr/local/bin
+PLACES=$PREFIX/places # of a former installation
 LOG=/var/log/edgek.log
-UNIT=/etc/systemd/system/edgek.service
 RC=/etc/init.d/edgek
 CONFIG_DIR=/etc/edgek
 ENVIRONMENT=$CONFIG_DIR/edgek.env
 ARGUMENTS=$PREFIX/arguments # where there is no service manager to know them
+BIN_DIR=/usr/local/bin SYSTEMD_DIR=/etc/systemd/system
+[ ! -r $PLACES ] || . $PLACES
+BIN_DIR=${INSTALL_EDGEK_BIN_DIR:-$BIN_DIR} SYSTEMD_DIR=${INSTALL_EDGEK_SYSTEMD_DIR:-$SYSTEMD_DIR}
+UNIT=$SYSTEMD_DIR/edgek.service
+HERE='' CHECKOUT=/nowhere # read from a pipe, this lies nowhere
+if [ -f "$0" ]; then
+    HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
+    CHECKOUT=$(dirname "$HERE")
+fi
 READY_TIMEOUT=${EDGEK_READY_TIMEOUT:-300}
 
 if [ -t 1 ]; then BOLD=$(printf '\033[1m') PLAIN=$(printf '\033[0m'); else BOLD='' PLAIN=''; fi
 say() { printf '%s[edgek]%s %s\n' "$BOLD" "$PLAIN" "$*"; }
 die() { printf '[edgek] %s\n' "$*" >&2; exit 1; }
+asked() { case $1 in '' | 0 | false) return 1 ;; esac; } # a switch, in k3s's way or ours
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -92,23 +108,46 @@ architecture() {
     case $(uname -m) in
     x86_64 | amd64) echo amd64 ;;
     aarch64 | arm64) echo arm64 ;;
-    armv7l) echo armv7 ;;
+    armv7l | armv6l)
+        die "there is no edgek for 32 bit ($(uname -m)): containerd and Python could be built for it, but gRPC and cryptography are not given away" \
+            "ready-made for it. Where the board can do 64 bit (Raspberry Pi 3 and newer), install a 64-bit system" ;;
     *) die "there is no edgek for $(uname -m)" ;;
     esac
 }
 
+check_system() { # can it run the one file? Said before anything is fetched
+    kind=$(architecture) # in a substitution its refusal would go unheard
+    case $kind in amd64) loader=/lib64/ld-linux-x86-64.so.2 ;; *) loader=/lib/ld-linux-aarch64.so.1 ;; esac
+    [ "$(od -An -tu1 -j4 -N1 /bin/sh | tr -d ' ')" = 2 ] ||
+        die "the kernel of this machine does 64 bit, its programs do 32 bit (as on a 32-bit Raspberry Pi OS): install a 64-bit system"
+    if [ ! -e $loader ]; then
+        if ls /lib/ld-musl-* >/dev/null 2>&1; then
+            die "this system's C library is musl (as on Alpine), and the file is for glibc $GLIBC_LEAST or newer: use a system with glibc" \
+                "(Debian 12, Ubuntu 24.04, Raspberry Pi OS 12, Fedora), or a Debian 12 in a chroot on this one. Nothing was changed"
+        fi
+        die "there is no glibc here ($loader), and the file needs $GLIBC_LEAST or newer: use Debian 12, Ubuntu 24.04 or the like. Nothing was changed"
+    fi
+    found=$(getconf GNU_LIBC_VERSION 2>/dev/null | sed 's/^glibc //')
+    found=${found:-$($loader --version 2>/dev/null | sed -n '1s/.*version \([0-9.]*[0-9]\).*/\1/p')}
+    [ "$(printf '%s\n' "${found:-$GLIBC_LEAST}" $GLIBC_LEAST | sort -V | head -n 1)" = $GLIBC_LEAST ] ||
+        die "this system's C library is glibc $found, and the file needs $GLIBC_LEAST or newer: upgrade to Debian 12, Ubuntu 24.04 or the like. Nothing was changed"
+}
+
 find_file() { # the path of the one file, where one is meant; fetched, if need be, into $work
+    file=''
     if [ -n "${INSTALL_EDGEK_FILE:-}" ]; then
         [ -f "$INSTALL_EDGEK_FILE" ] || die "INSTALL_EDGEK_FILE=$INSTALL_EDGEK_FILE is not there"
         file=$INSTALL_EDGEK_FILE
     elif [ -n "${INSTALL_EDGEK_URL:-}" ]; then
         [ -n "${INSTALL_EDGEK_VERSION:-}" ] || die 'INSTALL_EDGEK_URL: say which INSTALL_EDGEK_VERSION, too'
+        check_system
         file=$work/edgek-$INSTALL_EDGEK_VERSION-linux-$(architecture)
         for suffix in '' .sha256 .sha256.sig; do
             fetch "$INSTALL_EDGEK_URL/${file##*/}$suffix" "$file$suffix" || [ "$suffix" = .sha256.sig ] || die "cannot fetch $INSTALL_EDGEK_URL/${file##*/}$suffix"
         done
     else
         folder=${INSTALL_EDGEK_DIR:-$HERE}
+        [ -n "$folder" ] || die 'which edgek? Say where it is with INSTALL_EDGEK_URL and INSTALL_EDGEK_VERSION, or with INSTALL_EDGEK_FILE'
         file=$(ls -d "$folder"/edgek-${INSTALL_EDGEK_VERSION:-*}-linux-"$(architecture)" 2>/dev/null | sort -V | tail -n 1)
         if [ -z "$file" ]; then
             [ -z "${INSTALL_EDGEK_DIR:-}" ] || die "there is no edgek-*-linux-$(architecture) in $folder"
@@ -119,8 +158,9 @@ find_file() { # the path of the one file, where one is meant; fetched, if need b
 
 fetch() { # URL FILE
     say "Fetching $1"
-    if command -v curl >/dev/null 2>&1; then curl -fsSL -o "$2" "$1"
-    elif command -v wget >/dev/null 2>&1; then wget -q -O "$2" "$1"
+    if [ -t 2 ]; then bar=-# quiet=''; else bar=-s quiet=-q; fi
+    if command -v curl >/dev/null 2>&1; then curl -fSL $bar --retry 3 -o "$2" "$1"
+    elif command -v wget >/dev/null 2>&1; then wget $quiet -O "$2" "$1"
     else die 'neither curl nor wget is here to fetch it: fetch it elsewhere and name it with INSTALL_EDGEK_FILE'; fi
 }
 
@@ -146,26 +186,42 @@ verify() { # FILE, before anything of it runs
     say 'Checksum and signature are right'
 }
 
-put_in_place() { # FILE: what is there is kept for the way back
-    mkdir -p $PREFIX
+refuse_file() { # WHY: as if nothing had been tried
+    rm -f "$BIN_DIR/.edgek.new"
+    [ -n "$had_data" ] || { rm -rf "$unpacked/dist" && rmdir "$unpacked"; } 2>/dev/null || true
+    rm -rf $PREFIX/former
+    [ -e "$BIN_DIR/edgek" ] || rm -rf $PREFIX
+    die "$1; nothing was changed"
+}
+
+put_in_place() { # FILE FLAG...: what is there is kept for the way back
+    new=$1
+    shift
+    mkdir -p $PREFIX "$BIN_DIR" || die "there is no writing to $PREFIX or $BIN_DIR: mount it read-write (INSTALL_EDGEK_BIN_DIR moves the commands)"
     rm -rf $PREFIX/former
     mkdir $PREFIX/former
     if [ -e $BIN_DIR/edgek ]; then cp -a $BIN_DIR/edgek $PREFIX/former/edgek; fi
     for kept in $UNIT $RC $ENVIRONMENT $ARGUMENTS; do if [ -e $kept ]; then cp -a $kept $PREFIX/former/"$(echo $kept | tr / ,)"; fi; done
-    cp "$1" $BIN_DIR/.edgek.new
+    unpacked=${EDGEK_DATA_DIR:-/var/lib/edgek} # by itself, when it is run first
+    if [ -d "$unpacked" ]; then had_data=1; else had_data=''; fi
+    cp "$new" "$BIN_DIR/.edgek.new" || refuse_file "$new cannot be copied to $BIN_DIR (see above)"
     chmod 755 $BIN_DIR/.edgek.new
-    "$BIN_DIR/.edgek.new" --version >/dev/null || { rm -f $BIN_DIR/.edgek.new; die "$1 does not run here (see above); nothing was changed"; }
-    [ -e $BIN_DIR/edgek ] || [ -n "${EDGEK_SKIP_START:-}" ] || $BIN_DIR/.edgek.new check >"$work/check" || {
+    "$BIN_DIR/.edgek.new" --version >/dev/null || refuse_file "$new does not run here (see above)"
+    [ -e $BIN_DIR/edgek ] || [ -n "$skip_start" ] || $BIN_DIR/.edgek.new check $role "$@" >"$work/check" 2>&1 || {
         cat "$work/check" >&2
-        rm -f $BIN_DIR/.edgek.new
-        die 'this machine cannot run edgek yet; nothing was changed'
+        refuse_file 'this machine cannot run edgek yet'
     }
-    mv $BIN_DIR/.edgek.new $BIN_DIR/edgek
+    if cmp -s "$BIN_DIR/.edgek.new" $BIN_DIR/edgek; then rm $BIN_DIR/.edgek.new; else mv $BIN_DIR/.edgek.new $BIN_DIR/edgek; fi
     share=$($BIN_DIR/edgek internal-tool share)
     cp "$share"/*.sh $PREFIX/
     ln -sf $PREFIX/uninstall.sh $BIN_DIR/edgek-uninstall
     for face in ctr kubectl; do
-        if [ -x "$share/../bin/$face" ] && ! command -v $face >/dev/null 2>&1; then ln -s edgek $BIN_DIR/$face; fi
+        [ -x "$share/../bin/$face" ] || continue
+        case ${INSTALL_EDGEK_SYMLINK:-} in
+        skip) ;;
+        force) ln -sf edgek $BIN_DIR/$face ;;
+        *) command -v $face >/dev/null 2>&1 || ln -s edgek $BIN_DIR/$face ;;
+        esac
     done
     say "$($BIN_DIR/edgek --version) is in place"
 }
@@ -178,7 +234,7 @@ take_back() { # the former version runs again
         if [ -e "$saved" ]; then cp -a "$saved" $kept; fi
     done
     rm -rf $PREFIX/former
-    restart
+    run_service
 }
 
 # --- a checkout ------------------------------------------------------------------------------------------------------------------------------
@@ -263,7 +319,8 @@ keep_environment() { # for root alone: tokens stand in it
     mv $ENVIRONMENT.new $ENVIRONMENT
 }
 
-start_with_systemd() {
+set_up_systemd() {
+    mkdir -p "$SYSTEMD_DIR"
     cat >$UNIT <<UNIT_FILE
 [Unit]
 Description=edgek: a small, complete Kubernetes
@@ -292,11 +349,10 @@ OOMScoreAdjust=-999
 WantedBy=multi-user.target
 UNIT_FILE
     systemctl daemon-reload
-    systemctl enable -q edgek
-    systemctl restart --no-block edgek
+    if [ -z "$skip_enable" ]; then systemctl enable -q $UNIT 2>/dev/null || systemctl enable -q edgek; fi
 }
 
-start_with_openrc() {
+set_up_openrc() {
     cat >$RC <<RC_FILE
 #!/sbin/openrc-run
 description="edgek: a small, complete Kubernetes"
@@ -305,21 +361,18 @@ set -a
 [ ! -r $ENVIRONMENT ] || . $ENVIRONMENT
 set +a
 command=$BIN_DIR/edgek
-command_args="$role$(quoted "$@")"
+command_args='$(escaped "$role$(quoted "$@")")'
 output_log=$LOG
 error_log=$LOG
 respawn_delay=2
 respawn_max=0
-depend() { after firewall net; }
+rc_ulimit="-n 1048576 -u unlimited"
+# Its pods are nobody's to stop but its own.
+rc_cgroup_cleanup=no
+depend() { after firewall net; want cgroups; }
 RC_FILE
     chmod +x $RC
-    rc-update -q add edgek default
-    rc-service -q edgek restart
-}
-
-start_supervised() {
-    echo "$role$(quoted "$@")" >$ARGUMENTS
-    run_supervised
+    [ -n "$skip_enable" ] || rc-update -q add edgek default
 }
 
 run_supervised() {
@@ -331,50 +384,64 @@ run_supervised() {
     $PREFIX/supervise.sh start $BIN_DIR/edgek "$@"
 }
 
-start() {
-    log_before=$(stat -c %s $LOG 2>/dev/null || echo 0)
+find_service_manager() {
     if [ -d /run/systemd/system ]; then
-        say 'Starting edgek.service'
-        start_with_systemd "$@"
-        follow='journalctl -fu edgek'
+        manager=systemd follow='journalctl -fu edgek'
     elif command -v openrc-run >/dev/null 2>&1; then
-        say 'Starting the OpenRC service edgek'
-        start_with_openrc "$@"
-        follow="tail -f $LOG"
+        manager=openrc follow="tail -f $LOG"
     else
-        say "Starting edgek in the background (no systemd or OpenRC here: run this again after a reboot); its log is $LOG"
-        start_supervised "$@"
-        follow="tail -f $LOG"
+        manager=none follow="tail -f $LOG"
     fi
 }
 
-restart() { # as it is set up
-    log_before=$(stat -c %s $LOG 2>/dev/null || echo 0)
-    if [ -d /run/systemd/system ]; then
-        follow='journalctl -fu edgek'
+set_up() { # the service, with these flags
+    case $manager in
+    systemd) set_up_systemd "$@" ;;
+    openrc) set_up_openrc "$@" ;;
+    none) echo "$role$(quoted "$@")" >$ARGUMENTS ;;
+    esac
+}
+
+run_service() { # anew, as it is set up
+    log_before=$(stat -c %s $LOG 2>/dev/null || echo 0) began=$(date +%s)
+    case $manager in
+    systemd)
+        say 'Starting edgek.service'
         systemctl daemon-reload
-        systemctl restart --no-block edgek
-    else
-        follow="tail -f $LOG"
-        if command -v openrc-run >/dev/null 2>&1; then rc-service -q edgek restart; else run_supervised; fi
-    fi
+        systemctl reset-failed edgek 2>/dev/null || true
+        systemctl restart --no-block edgek ;;
+    openrc)
+        say 'Starting the OpenRC service edgek'
+        rc-service -q edgek restart ;;
+    none)
+        say "Starting edgek in the background (no systemd or OpenRC here: run this again after a reboot); its log is $LOG"
+        run_supervised ;;
+    esac
+}
+
+state_of_files() { # one that changes with anything that a restart would take up
+    { ls -lid $BIN_DIR/edgek; cat $UNIT $RC $ARGUMENTS $ENVIRONMENT; } 2>/dev/null | sha256sum
+}
+
+runs() { # now, whichever version
+    case $manager in
+    systemd) systemctl is-active -q edgek ;;
+    *) pid=$(cat "$run/edgek.pid" 2>/dev/null) && kill -0 "$pid" 2>/dev/null ;;
+    esac
 }
 
 # --- ready -----------------------------------------------------------------------------------------------------------------------------------
 
 wait_until_ready() { # the node, or say what it waits for
-    began=$(date +%s)
     shown=''
     until state=$(state_of_$role); do
         waited=$(($(date +%s) - began))
         said=$(last_word)
         case $said in
-        *'cannot go on'* | *'cannot start'* | 'edgek '*': error: '*)
-            go_back "it gave up: $said"
-            stop_again
-            die "it gave up, so it is stopped. Run this again when that is mended: $said" ;;
+        *'cannot go on'* | *'cannot start'* | 'edgek '*': error: '* | 'edgek '[a-z]*': '* | 'edgek: '*) give_up "$said" ;;
         *'cannot join yet'*) state=$said ;;
         esac
+        [ "$(crashes)" -lt $CRASHES_MOST ] || give_up "$(last_error)"
         now=$(echo "$state" | sed 's/^[0-9TZ:-]* //')
         [ "$now" = "$shown" ] || { say "Waiting: $now"; shown=$now; }
         if [ "$waited" -ge "$READY_TIMEOUT" ]; then
@@ -386,12 +453,14 @@ wait_until_ready() { # the node, or say what it waits for
     say "$state after $(($(date +%s) - began)) s"
 }
 
+give_up() { # WHY
+    go_back "it gave up: $1"
+    stop_again
+    die "it gave up, so it is stopped. Run this again when that is mended: $1"
+}
+
 is_started() { # all of it, and by the version that is in place
-    if [ -d /run/systemd/system ]; then
-        systemctl is-active -q edgek
-    else
-        pid=$(cat "$run/edgek.pid" 2>/dev/null) && [ "$pid" != "$former_pid" ] && kill -0 "$pid" 2>/dev/null
-    fi || { echo 'it is starting'; return 1; }
+    runs && { [ $manager = systemd ] || [ "$pid" != "$former_pid" ]; } || { echo 'it is starting'; return 1; }
 }
 
 go_back() { # WHY: to the version before, where there was one; else it returns
@@ -421,22 +490,41 @@ state_of_agent() { # by its own word: there is no kubeconfig here
     return $fine
 }
 
-last_word() { # of the service, since it was started now
-    case $follow in
-    journalctl*) journalctl "_SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value edgek)" -n 1 -o cat --no-pager ;;
-    *) tail -c "+$((log_before + 1))" $LOG | tail -n 1 ;;
+last_word() { # of the service, since it was started last
+    case $manager in
+    systemd) journalctl "_SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value edgek)" -n 1 -o cat --no-pager ;;
+    *) words | grep -v '^\[supervise\]' | tail -n 1 ;;
     esac 2>/dev/null
 }
 
+words() { # all that was said since we started it
+    case $manager in
+    systemd) journalctl -u edgek --since "@$began" -o cat --no-pager ;;
+    *) tail -c "+$((log_before + 1))" $LOG ;;
+    esac 2>/dev/null
+}
+
+crashes() { # how often it ended since we started it, by whoever starts it again; OpenRC does not tell: there its tracebacks are counted
+    case $manager in
+    systemd) systemctl show -p NRestarts --value edgek ;;
+    openrc) words | grep -c 'Traceback (most recent call last):$\|^edgek: ' || true ;;
+    none) words | grep -c '^\[supervise\] ended' || true ;;
+    esac
+}
+
+last_error() { # of a program that ended: what Python says at the end of a traceback, else its last word
+    found=$(words | sed -n 's/^[ |+-]*\([A-Za-z_][A-Za-z0-9_.]*\(Error\|Exception\|Exit\|Interrupt\)\(:.*\)*\)$/\1/p' | tail -n 1)
+    echo "${found:-$(words | grep -v '^\[supervise\]' | tail -n 1)} (all it said: $follow)" | sed 's/tail -f/tail/; s/-fu/-u/'
+}
+
 stop_again() {
-    if [ -d /run/systemd/system ]; then
-        systemctl disable -q --now edgek
-    elif command -v openrc-run >/dev/null 2>&1; then
+    case $manager in
+    systemd) systemctl disable -q --now edgek ;;
+    openrc)
         rc-update -q del edgek default
-        rc-service -q edgek stop
-    else
-        $PREFIX/supervise.sh stop
-    fi
+        rc-service -q edgek stop ;;
+    none) $PREFIX/supervise.sh stop ;;
+    esac
 }
 
 say_what_next_agent() {
@@ -468,6 +556,11 @@ NEXT
 # What is secret, and who we are, goes where the service's environment is kept, not into a command line that every user sees.
 EDGEK_URL=${EDGEK_JOIN:-${EDGEK_URL:-}} EDGEK_TOKEN=${EDGEK_TOKEN:-}
 unset EDGEK_JOIN
+# shellcheck disable=SC2086 # a list of words
+set -f && set -- ${INSTALL_EDGEK_EXEC:-} "$@" && set +f
+skip_start='' skip_enable=''
+if asked "${INSTALL_EDGEK_SKIP_ENABLE:-}"; then skip_start=1 skip_enable=1; fi
+if asked "${INSTALL_EDGEK_SKIP_START:-${EDGEK_SKIP_START:-}}"; then skip_start=1; fi
 role=''
 case ${1:-} in server | agent) role=$1; shift ;; esac
 data=${EDGEK_DATA_DIR:-$(setting data-dir)} run=${EDGEK_RUN_DIR:-$(setting run-dir)}
@@ -498,25 +591,43 @@ done
 data=${data:-/var/lib/edgek} run=${run:-/run/edgek}
 role_asked_for
 check_role
-[ "$role" = server ] || [ -n "${EDGEK_SKIP_START:-}" ] || check_agent
+[ "$role" = server ] || [ -n "$skip_start" ] || check_agent
 if [ -n "$EDGEK_URL" ]; then export EDGEK_URL; else unset EDGEK_URL; fi # empty would count as said
 if [ -n "$EDGEK_TOKEN" ]; then export EDGEK_TOKEN; else unset EDGEK_TOKEN; fi
 former_pid=$(cat "$run/edgek.pid" 2>/dev/null || true)
-find_file
-if [ -n "$file" ]; then
-    verify "$file"
-    put_in_place "$file"
+find_service_manager
+before=$(state_of_files)
+if asked "${INSTALL_EDGEK_SKIP_DOWNLOAD:-}"; then
+    [ -x $BIN_DIR/edgek ] || die "INSTALL_EDGEK_SKIP_DOWNLOAD: there is no $BIN_DIR/edgek yet"
+    file=''
 else
-    install_packages
-    install_edgek
+    find_file
+    if [ -n "$file" ]; then
+        check_system
+        verify "$file"
+        put_in_place "$file" "$@"
+    else
+        install_packages
+        install_edgek
+        before='' # what changed in it nobody can tell
+    fi
 fi
-[ -z "${EDGEK_SKIP_START:-}" ] || exit 0
+printf "BIN_DIR='%s' SYSTEMD_DIR='%s'\n" "$(escaped "$BIN_DIR")" "$(escaped "$SYSTEMD_DIR")" >$PLACES
 echo $role >$PREFIX/role
-if [ -n "${INSTALL_EDGEK_KEEP_FLAGS:-}" ]; then
-    restart
-else
+if [ -z "${INSTALL_EDGEK_KEEP_FLAGS:-}" ]; then
     keep_environment
-    start "$@"
+    set_up "$@"
+fi
+if [ -n "$skip_start" ]; then
+    rm -rf $PREFIX/former
+    say 'Set up, and not started, as asked'
+    exit 0
+fi
+if [ "$before" = "$(state_of_files)" ] && runs && ! asked "${INSTALL_EDGEK_FORCE_RESTART:-}"; then
+    say 'Nothing changed: edgek runs on as it is'
+    former_pid='' began=$(date +%s) log_before=$(stat -c %s $LOG 2>/dev/null || echo 0)
+else
+    run_service
 fi
 if [ -n "$agentless" ]; then say 'Running without a node, as asked (--disable-agent)'; exit 0; fi
 wait_until_ready

@@ -16,7 +16,8 @@ supervise() {
         "$@" >>$LOG 2>&1 &
         child=$!
         wait $child
-        [ -n "$stopping" ] || sleep 2
+        code=$?
+        [ -n "$stopping" ] || { echo "[supervise] ended with code $code, started again in 2 s" >>$LOG; sleep 2; }
     done
     wait $child
     rm -f $PID

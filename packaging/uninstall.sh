@@ -9,9 +9,10 @@
 set -u
 
 PREFIX=/usr/local/lib/edgek
-BIN_DIR=/usr/local/bin
 CONFIG_DIR=/etc/edgek
-UNIT=/etc/systemd/system/edgek.service
+BIN_DIR=/usr/local/bin SYSTEMD_DIR=/etc/systemd/system
+[ ! -r $PREFIX/places ] || . $PREFIX/places
+UNIT=$SYSTEMD_DIR/edgek.service
 RC=/etc/init.d/edgek
 LOG=/var/log/edgek.log
 
@@ -111,7 +112,7 @@ remove_networks() {
     done
     ip -o -4 addr show dev lo label lo:edgek 2>/dev/null | awk '{print $4}' | while read -r address; do ip addr del "$address" dev lo; done
     ip route flush proto 237 2>/dev/null
-    if ip link show flannel.1 2>/dev/null | grep -q 'alias edgek'; then ip link del flannel.1; fi
+    if grep -q ^edgek /sys/class/net/flannel.1/ifalias 2>/dev/null; then ip link del flannel.1; fi
     if command -v nft >/dev/null 2>&1; then
         nft delete table ip edgek 2>/dev/null
     elif [ -x $BIN_DIR/edgek ]; then
@@ -151,13 +152,21 @@ remove_logs() {
     rmdir /var/log/containers 2>/dev/null
 }
 
+remove_own() { # busybox's rm does not mind where other file systems begin: there, none may be left below
+    if rm --help 2>&1 | grep -q one-file-system; then
+        rm -rf --one-file-system "$1"
+    elif [ -z "$(below "$1")" ]; then
+        rm -rf "$1"
+    fi
+}
+
 remove_files() {
     say 'Removing files'
     remove_runtime_traces
     remove_logs
     rm -rf "$RUN"
     # One file system at a time: a mount that could not be removed keeps what is in it.
-    [ -n "$keep" ] || rm -rf --one-file-system "$KUBELET" "$DATA"
+    [ -n "$keep" ] || for folder in "$KUBELET" "$DATA"; do remove_own "$folder"; done
     [ -z "$node_only" ] || return 0
     [ -n "$keep" ] || rm -rf $CONFIG_DIR
     for face in ctr kubectl; do if [ "$(readlink $BIN_DIR/$face 2>/dev/null)" = edgek ]; then rm -f $BIN_DIR/$face; fi; done
