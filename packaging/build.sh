@@ -1,8 +1,10 @@
 #!/bin/sh
 # Build one file that needs nothing of the machine it runs on: dist/edgek-<version>-linux-<arch>.
 #
-#     packaging/build.sh [--arch amd64] [--images DIR] [--with-kubectl FILE] [--sign KEY] [--level 1-19]
+#     packaging/build.sh [--arch amd64|arm64] [--images DIR] [--with-kubectl FILE] [--sign KEY] [--level 1-19]
 #
+# --arch ARCH         what it is for; this kind of machine, unless it is said. For another one it needs root: what has to run there runs under qemu, in a
+#                     Debian that is laid out below /var/cache/edgek-build (EDGEK_BUILD_CACHE) and kept
 # --images DIR        image tars to take along; every node that starts from the file has them
 # --with-kubectl FILE a kubectl to take along, as `edgek kubectl` and, by a symlink of that name, as kubectl
 # --sign KEY          a private Ed25519 key (openssl genpkey -algorithm ed25519 -out KEY): whoever installs by the install.sh that is laid beside the file
@@ -14,7 +16,18 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-/usr/bin/python3}
-packages="python3-venv libpython3.11 gcc musl-tools binutils libc6-dev linux-libc-dev libseccomp-dev libnftables-dev zstd"
+packages="python3-venv libpython3.11 gcc musl-tools binutils libc6-dev linux-libc-dev libseccomp-dev libnftables-dev pkgconf zstd"
+
+arch='' last=''
+for word in "$@"; do
+    case $word in --arch=*) arch=${word#--arch=} ;; esac
+    [ "$last" != --arch ] || arch=$word
+    last=$word
+done
+emulator=''
+if [ "$arch:$(uname -m)" = arm64:x86_64 ]; then
+    emulator=qemu-aarch64 packages="$packages gcc-aarch64-linux-gnu qemu-user-static binfmt-support debian-archive-keyring"
+fi
 
 missing=""
 for package in $packages; do
@@ -28,6 +41,11 @@ if [ -n "$missing" ]; then
     apt-get update -q >/dev/null
     # shellcheck disable=SC2086  # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null
+fi
+binfmt=/proc/sys/fs/binfmt_misc # where the kernel is told who runs programs of other architectures; in a container nobody does that at its start
+if [ -n "$emulator" ] && [ ! -e $binfmt/$emulator ] && [ "$(id -u)" = 0 ]; then
+    [ -e $binfmt/register ] || mount -t binfmt_misc binfmt_misc $binfmt
+    update-binfmts --enable $emulator
 fi
 if ! command -v go >/dev/null; then
     echo "there is no go on the PATH: containerd and runc are compiled from their modules. Install Go 1.21 or newer" >&2

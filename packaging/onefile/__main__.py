@@ -9,20 +9,21 @@ import sys
 from pathlib import Path
 
 import archive
+import base
 import freeze
 import licences
 import pins
 import programs
 import release
 import sbom
+import targets
 
-SOURCE = Path(__file__).parents[2]
-ARCHITECTURES = ("amd64",)
+SOURCE = targets.SOURCE
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="packaging/build.sh", description="build edgek as one file")
-    parser.add_argument("--arch", choices=ARCHITECTURES, default="amd64")
+    parser.add_argument("--arch", choices=list(targets.ARCHITECTURES), default=targets.this_machine().name)
     parser.add_argument("--images", type=Path, help="a folder of image tars to take along")
     parser.add_argument("--with-kubectl", type=Path, metavar="FILE", help="a kubectl to take along")
     parser.add_argument("--sign", type=Path, metavar="KEY", help="a private Ed25519 key (PEM) to sign the file with")
@@ -30,27 +31,38 @@ def main() -> int:
     wanted = parser.parse_args()
     work = SOURCE / "build" / wanted.arch
     tree = work / "tree"
+    source = sbom.source_digest(SOURCE)
     shutil.rmtree(tree, ignore_errors=True)
     bundled = pins.load()
     try:
         public_key = release.public_key(wanted.sign) if wanted.sign else ""
-        python = freeze.environment(work, bundled)
-        programs.build(work, tree, bundled)
-        freeze.freeze(work, tree, SOURCE, python)
-        launcher = programs.launcher(work, python, bundled)
+        target, tools, python = _environments(targets.ARCHITECTURES[wanted.arch], work, bundled)
+        programs.build(work, tree, bundled, target)
+        freeze.freeze(work, tree, SOURCE, python, target)
+        launcher = programs.launcher(work, tools, bundled, target)
         _take_along(tree, wanted.images, wanted.with_kubectl)
         _share(tree, public_key)
-        parts = licences.gather(tree, python, bundled)
-        sbom.write(tree / "sbom.json", freeze.version(SOURCE), parts)
-        target = SOURCE / "dist" / f"edgek-{freeze.version(SOURCE)}-linux-{wanted.arch}"
-        archive.pack(tree, launcher, target, level=wanted.level)
-        _try(target, work)
-        release.prepare(target, tree / "share" / "install.sh", wanted.sign)
+        parts = licences.gather(tree, python, bundled, target)
+        sbom.write(tree / "sbom.json", freeze.version(SOURCE), source, parts)
+        file = SOURCE / "dist" / f"edgek-{freeze.version(SOURCE)}-linux-{wanted.arch}"
+        archive.pack(tree, launcher, file, level=wanted.level)
+        _try(file, work, target)
+        release.prepare(file, tree / "share" / "install.sh", wanted.sign)
     except (pins.BuildError, subprocess.CalledProcessError) as error:
         print(f"packaging/build.sh: {error}", file=sys.stderr)
         return 1
-    print(f"{target.relative_to(SOURCE)}: {target.stat().st_size / 1e6:.1f} MB, sha256 {archive.digest(target)}")
+    print(f"{file.relative_to(SOURCE)}: {file.stat().st_size / 1e6:.1f} MB, sha256 {archive.digest(file)}")
     return 0
+
+
+def _environments(arch: targets.Arch, work: Path, bundled: pins.Pins) -> tuple[targets.Target, Path, Path]:
+    """What is built for; a Python with pip, of this machine's; the Python that freezes itself, which is the same where the target is this machine."""
+    here = targets.this_machine()
+    tools = freeze.environment(SOURCE / "build" / here.name, bundled)
+    if arch == here:
+        return targets.native(arch), tools, tools
+    target = targets.emulated(arch, base.prepare(arch, bundled))
+    return target, tools, freeze.foreign_environment(work, bundled, target, tools)
 
 
 def _take_along(tree: Path, images: Path | None, kubectl: Path | None) -> None:
@@ -74,11 +86,11 @@ def _share(tree: Path, public_key: str) -> None:
     release.write_installer(SOURCE / "packaging" / "install.sh", tree / "share" / "install.sh", public_key)
 
 
-def _try(target: Path, work: Path) -> None:
+def _try(file: Path, work: Path, target: targets.Target) -> None:
     """The gate: the file unpacks itself and finds everything in it in order."""
     place = work / "selftest"
     shutil.rmtree(place, ignore_errors=True)
-    subprocess.run([target, "internal-selftest"], check=True, env={"EDGEK_DATA_DIR": str(place), "PATH": "/usr/bin:/bin", "HOME": "/"})
+    print(target.run([file, "internal-selftest"], {"EDGEK_DATA_DIR": str(place), **target.limits}), end="")
     shutil.rmtree(place)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import programs
 from pins import Pins
+from targets import Target
 
 HERE = Path(__file__).parent
+ONLY_PINNED = ("--quiet", "--require-hashes", "--only-binary", ":all:")
+SITE = Path("lib", "python3.11", "site-packages")
 MOMENT = "1767225600"  # what every file that carries a time is told: 2026-01-01
 
 
@@ -25,38 +26,58 @@ def version(source: Path) -> str:
 
 def environment(work: Path, pins: Pins) -> Path:
     """The Python of an environment that holds what is pinned and nothing else."""
-    folder = work / "python"
-    python = folder / "bin" / "python3"
-    wanted = pins.requirements()
-    list_file = work / "requirements.txt"
-    if not python.exists() or not list_file.exists() or list_file.read_text() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        work.mkdir(parents=True, exist_ok=True)
-        venv.create(folder, with_pip=True)
-        fresh = work / "requirements.new"
-        fresh.write_text(wanted)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "-r", fresh], check=True)
-        fresh.rename(list_file)
+    python = work / "python" / "bin" / "python3"
+    if _is_stale(work, pins):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", work / "python"], check=True)
+        subprocess.run([python, "-m", "pip", "install", *ONLY_PINNED, "-r", _written(work, pins)], check=True)
+        _keep(work)
     return python
 
 
-def freeze(work: Path, tree: Path, source: Path, python: Path) -> None:
+def foreign_environment(work: Path, pins: Pins, target: Target, pip: Path) -> Path:
+    """The same of the target's Python. ``pip`` is a Python of this machine's that has pip: under emulation that would take minutes."""
+    folder = work / "python"
+    if _is_stale(work, pins):
+        shutil.rmtree(folder, ignore_errors=True)
+        target.run(["python3", "-m", "venv", "--without-pip", folder])
+        tags = [word for tag in target.arch.wheels for word in ("--platform", tag)]
+        where = ("--no-deps", "--python-version", "3.11", *tags, "--target", folder / SITE)
+        subprocess.run([pip, "-m", "pip", "install", *ONLY_PINNED, *where, "-r", _written(work, pins)], check=True)
+        _keep(work)
+    return folder / "bin" / "python3"
+
+
+def _is_stale(work: Path, pins: Pins) -> bool:
+    kept = work / "requirements.txt"
+    return not (work / "python").exists() or not kept.exists() or kept.read_text() != pins.requirements()
+
+
+def _written(work: Path, pins: Pins) -> Path:
+    work.mkdir(parents=True, exist_ok=True)
+    fresh = work / "requirements.new"
+    fresh.write_text(pins.requirements())
+    return fresh
+
+
+def _keep(work: Path) -> None:
+    """What was installed counts from now on."""
+    (work / "requirements.new").rename(work / "requirements.txt")
+
+
+def freeze(work: Path, tree: Path, source: Path, python: Path, target: Target) -> None:
     """``tree/edgek`` and ``tree/_internal``."""
     out = work / "frozen"
-    made_for_this = source / "edgek" / "cni" / "shim"
-    programs.shim(made_for_this)
+    shim = work / "shim"
+    programs.shim(target, shim)
     settings = {
-        **os.environ,
         "EDGEK_SOURCE": str(source),
+        "EDGEK_SHIM": str(shim),
         "PYTHONHASHSEED": "0",
         "SOURCE_DATE_EPOCH": MOMENT,
         "PYTHONPATH": f"{source}:{source / 'packaging'}",
     }
     command = [python, "-m", "PyInstaller", "--noconfirm", "--clean", "--log-level", "WARN", "--distpath", out, "--workpath", work / "pyinstaller"]
-    try:
-        subprocess.run([*command, HERE / "edgek.spec"], check=True, env=settings)
-    finally:
-        made_for_this.unlink()
+    target.run([*command, HERE / "edgek.spec"], settings)
     shutil.copytree(out / "edgek", tree, symlinks=True, dirs_exist_ok=True)
 
 

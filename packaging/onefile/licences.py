@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pins import BuildError, Pins
+from targets import Target
 
 # A sentence that only this licence has, in the order in which they are looked for.
 SENTENCES = (
@@ -47,7 +48,6 @@ DEBIAN = {
     "libuuid1": "BSD-3-Clause",
     "libseccomp2": "LGPL-2.1-only",
 }
-TRIPLET = "x86_64-linux-gnu"
 PYINSTALLER = "pyinstaller"  # its loader is linked with what it freezes, by an exception that its GPL has for that
 
 # Asked of the environment's own Python: name, version, folder and files of each of its packages.
@@ -65,11 +65,16 @@ class Part(NamedTuple):
     licence: str
 
 
-def gather(tree: Path, python: Path, pins: Pins) -> list[Part]:
+def gather(tree: Path, python: Path, pins: Pins, target: Target) -> list[Part]:
     """Copy every licence to ``tree/licences``. Raises BuildError where one does not fit, or is not known."""
     folder = tree / "licences"
     folder.mkdir()
-    parts = [*_python_packages(folder, python, tree), *_go_modules(folder, tree, pins), *_debian(folder, tree, pins), _zstd(folder, tree, pins)]
+    parts = [
+        *_python_packages(folder, python, tree, target),
+        *_go_modules(folder, tree, pins),
+        *_debian(folder, tree, pins, target),
+        _zstd(folder, tree, pins),
+    ]
     for part in parts:
         separate = part.name in pins.libraries
         if part.licence not in FIT and not separate:
@@ -85,11 +90,11 @@ def recognise(text: str) -> str:
     return next((name for name, sentence in SENTENCES if sentence.lower() in plain.lower().replace("license, version", "license version")), "")
 
 
-def _python_packages(folder: Path, python: Path, tree: Path) -> Iterator[Part]:
+def _python_packages(folder: Path, python: Path, tree: Path, target: Target) -> Iterator[Part]:
     """What PyInstaller took of the environment. Packages that only freeze or build are not in the file, save for PyInstaller's loader."""
-    done = subprocess.run([python, "-c", DISTRIBUTIONS], check=True, capture_output=True, text=True)
+    said = target.run([python, "-c", DISTRIBUTIONS])
     taken = (tree.parent / "pyinstaller" / "edgek" / "Analysis-00.toc").read_text()
-    for name, version, place, files in json.loads(done.stdout):
+    for name, version, place, files in json.loads(said):
         plain = name.lower().replace("_", "-")
         if plain != PYINSTALLER and not any(file.endswith((".py", ".so")) and f"{place}/{file}" in taken for file in files):
             continue
@@ -124,21 +129,21 @@ def _go_module(folder: Path, module: str, version: str) -> Part:
     return Part(module, version, f"pkg:golang/{module}@{version}", _copy(texts, folder, f"go-{module.replace('/', '_')}"))
 
 
-def _debian(folder: Path, tree: Path, pins: Pins) -> Iterator[Part]:
+def _debian(folder: Path, tree: Path, pins: Pins, target: Target) -> Iterator[Part]:
     """Shared libraries that came from the distribution."""
     known = {name: str(pin["licence"]) for name, pin in pins.libraries.items()} | DEBIAN
     linked = {"libc6", "libseccomp2", *pins.libraries}  # the first two stand in runc
-    taken = linked.union(*(_package_of(file.name) for file in (tree / "_internal").glob("*.so*")))
+    taken = linked.union(*(_package_of(file.name, target) for file in (tree / "_internal").glob("*.so*")))
     for package in sorted(taken):
-        done = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], check=True, capture_output=True, text=True)
-        shutil.copyfile(f"/usr/share/doc/{package}/copyright", folder / f"debian-{package}.txt")
-        yield Part(package, done.stdout, f"pkg:deb/debian/{package}@{done.stdout}", known.get(package, ""))
+        version = target.packages("-W", "-f", "${Version}", package)
+        shutil.copyfile(target.root / "usr" / "share" / "doc" / package / "copyright", folder / f"debian-{package}.txt")
+        yield Part(package, version, f"pkg:deb/debian/{package}@{version}?arch={target.arch.name}", known.get(package, ""))
 
 
-def _package_of(library: str) -> set[str]:
+def _package_of(library: str, target: Target) -> set[str]:
     """Empty for one that a Python package brought."""
-    done = subprocess.run(["dpkg-query", "-S", f"*/{TRIPLET}/{library}"], check=False, capture_output=True, text=True)
-    return {line.partition(":")[0] for line in done.stdout.splitlines()}
+    said = target.packages("-S", f"*/{target.arch.triplet}/{library}")
+    return {line.partition(":")[0] for line in said.splitlines()}
 
 
 def _zstd(folder: Path, tree: Path, pins: Pins) -> Part:

@@ -13,14 +13,13 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+import base
+import targets
+
 PYTHON = "3.11"
 GO = {"containerd": ("github.com/containerd/containerd/v2", "v2.4.2"), "runc": ("github.com/opencontainers/runc", "v1.5.2")}
 SOURCES = {"zstandard": "0.23.0"}  # the package that brings zstd as one file of C
 FREEZERS = ("pyinstaller==6.22.3", "setuptools==80.9.0")
-PLATFORMS = {
-    "amd64": ("manylinux2014_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64"),
-    "arm64": ("manylinux2014_aarch64", "manylinux_2_28_aarch64", "manylinux_2_17_aarch64"),
-}
 LIBRARIES = {
     "libnftables1": "GPL-2.0-only",
     "libnftnl11": "GPL-2.0-or-later",
@@ -49,21 +48,29 @@ def main() -> None:
     lines += ["# Debian's, beside edgek-nft and in its process only.", ""]
     for name, licence in LIBRARIES.items():
         lines += [f"[library.{name}]", f'licence = "{licence}"', ""]
+    lines += ["# Debian's too: what is built with for another architecture than the builder's. For its own that is what it has installed.", ""]
+    lines += _debian(targets.ARCHITECTURES["arm64"])
     Path(__file__).with_name("bundled.toml").write_text("\n".join(lines).rstrip() + "\n")
 
 
 def _python(wanted: list[str]) -> dict[str, tuple[str, set[str]]]:
     """Versions and checksums by name: resolved once for the first architecture, the same versions for the others."""
     found: dict[str, tuple[str, set[str]]] = {}
-    for platforms in PLATFORMS.values():
+    for arch in targets.ARCHITECTURES.values():
         exact = [f"{name}=={version}" for name, (version, _) in found.items()] or wanted
-        tags = [word for platform in platforms for word in ("--platform", platform)]
+        tags = [word for platform in arch.wheels for word in ("--platform", platform)]
         with tempfile.TemporaryDirectory() as folder:
             _download(folder, exact, "--only-binary", ":all:", "--python-version", PYTHON, *tags)
             for wheel in Path(folder).iterdir():
                 name, version = wheel.name.split("-")[:2]
                 found.setdefault(name.lower().replace("_", "-"), (version, set()))[1].add(_digest(wheel))
     return found
+
+
+def _debian(arch: targets.Arch) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        found = base.pin(arch, Path(folder))
+    return [f"[debian.{arch.name}]", *(f'"{name}" = {{ version = "{pin[0]}", sha256 = "{pin[1]}" }}' for name, pin in sorted(found.items()))]
 
 
 def _download(folder: str, wanted: list[str], *options: str) -> None:

@@ -13,13 +13,14 @@ class BuildError(Exception):
 
 
 class Pins:
-    """``python`` and ``modules`` by name; ``sources`` are archives of C code."""
+    """``python`` and ``modules`` by name; ``sources`` are archives of C code; ``debian`` what another architecture is built with, by its name."""
 
     def __init__(self, tables: dict[str, dict[str, dict[str, object]]]) -> None:
         self.python = tables["python"]
         self.modules = tables["go"]
         self.sources = tables["source"]
         self.libraries = tables["library"]
+        self.debian: dict[str, dict[str, dict[str, str]]] = tables.get("debian", {})  # type: ignore[assignment]
 
     def requirements(self) -> str:
         """In pip's words, each with its checksums."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
 from pins import BuildError, Pins
+from targets import Target
 
 HERE = Path(__file__).parent
 REPRODUCIBLE = ("-trimpath", "-buildvcs=false", "-mod=readonly")
@@ -19,15 +19,15 @@ DECODER_ONLY = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "
 LIBRARY_DIR = "lib-nft"  # beside bin: what edgek-nft is linked with, and nobody else
 
 
-def build(work: Path, tree: Path, pins: Pins) -> None:
+def build(work: Path, tree: Path, pins: Pins, target: Target) -> None:
     """Into ``tree/bin``, and ``tree/lib-nft``."""
     (tree / "bin").mkdir(parents=True)
-    _containerd(work, tree, pins.modules["containerd"])
-    _runc(tree, pins.modules["runc"])
-    _nft(tree, list(pins.libraries))
+    _containerd(work, tree, pins.modules["containerd"], target)
+    _runc(tree, pins.modules["runc"], target)
+    _nft(tree, list(pins.libraries), target)
 
 
-def _containerd(work: Path, tree: Path, pin: dict[str, object]) -> None:
+def _containerd(work: Path, tree: Path, pin: dict[str, object], target: Target) -> None:
     source = work / "containerd"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(_module(pin), source)
@@ -35,39 +35,40 @@ def _containerd(work: Path, tree: Path, pin: dict[str, object]) -> None:
     shutil.copyfile(HERE / "containerd.go", source / "cmd" / "containerd" / "main.go")
     flags = f"-s -w -X {pin['module']}/version.Version={str(pin['version']).removeprefix('v')}"
     command = ["go", "build", *REPRODUCIBLE, "-tags", NOT_WANTED, "-ldflags", flags, "-o", f"{tree / 'bin'}/"]
-    subprocess.run([*command, "./cmd/containerd", "./cmd/containerd-shim-runc-v2"], check=True, cwd=source, env={**os.environ, "CGO_ENABLED": "0"})
+    subprocess.run([*command, "./cmd/containerd", "./cmd/containerd-shim-runc-v2"], check=True, cwd=source, env={**target.go, "CGO_ENABLED": "0"})
     (tree / "bin" / "ctr").symlink_to("containerd")
 
 
-def _runc(tree: Path, pin: dict[str, object]) -> None:
+def _runc(tree: Path, pin: dict[str, object], target: Target) -> None:
     flags = f"-s -w -extldflags -static -X main.version={str(pin['version']).removeprefix('v')}"
     command = ["go", "build", *REPRODUCIBLE, "-tags", "seccomp netgo osusergo", "-ldflags", flags, "-o", tree / "bin" / "runc", "."]
-    subprocess.run(command, check=True, cwd=_module(pin), env={**os.environ, "CGO_ENABLED": "1"})
+    subprocess.run(command, check=True, cwd=_module(pin), env={**target.go, "CGO_ENABLED": "1"})
 
 
-def _nft(tree: Path, packages: list[str]) -> None:
+def _nft(tree: Path, packages: list[str], target: Target) -> None:
     flags = ("-lnftables", f"-Wl,-rpath,$ORIGIN/../{LIBRARY_DIR}", "-Wl,--disable-new-dtags")  # the old tag holds for what its libraries want too
-    subprocess.run(["gcc", "-Os", "-s", "-o", tree / "bin" / "edgek-nft", HERE / "nft.c", *flags], check=True)
+    subprocess.run([*target.gcc, "-Os", "-s", "-o", tree / "bin" / "edgek-nft", HERE / "nft.c", *flags], check=True)
     (tree / LIBRARY_DIR).mkdir()
     for package in packages:
-        listed = subprocess.run(["dpkg-query", "-L", package], check=True, capture_output=True, text=True).stdout.split()
-        for file in map(Path, listed):
+        for file in (target.root / listed.lstrip("/") for listed in target.packages("-L", package).split()):
             if ".so." in file.name and file.is_symlink():  # by the name that programs ask for
                 shutil.copyfile(file.resolve(), tree / LIBRARY_DIR / file.name)
+    if len(list((tree / LIBRARY_DIR).iterdir())) < len(packages):
+        raise BuildError(f"not every library of edgek-nft is installed: it wants {', '.join(packages)}")
 
 
-def shim(target: Path) -> None:
+def shim(target: Target, file: Path) -> None:
     """What containerd calls for a pod's network."""
-    subprocess.run(["musl-gcc", "-Os", "-static", "-s", "-o", target, HERE.parents[1] / "edgek" / "cni" / "shim.c"], check=True)
+    subprocess.run([*target.musl_gcc, "-Os", "-static", "-s", "-o", file, HERE.parents[1] / "edgek" / "cni" / "shim.c"], check=True)
 
 
-def launcher(work: Path, python: Path, pins: Pins) -> Path:
-    """What the file begins with."""
+def launcher(work: Path, python: Path, pins: Pins, target: Target) -> Path:
+    """What the file begins with. ``python`` is one of this machine's."""
     source = _source(work, python, "zstandard", pins.sources["zstandard"]) / "zstd"
-    target = work / "launch"
-    command = ["musl-gcc", "-Os", "-static", "-s", *DECODER_ONLY, "-I", source, "-o", target, HERE / "launch.c", source / "zstd.c"]
+    file = work / "launch"
+    command = [*target.musl_gcc, "-Os", "-static", "-s", *DECODER_ONLY, "-I", source, "-o", file, HERE / "launch.c", source / "zstd.c"]
     subprocess.run(command, check=True)
-    return target
+    return file
 
 
 def _module(pin: dict[str, object]) -> Path:
