@@ -21,7 +21,7 @@ class NodeCidrController:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._events = cluster.recorder.named("cidrAllocator")
-        self._nodes = cluster.informers.of(kinds.NODE, views.whole)
+        self._nodes = cluster.informers.of(kinds.NODE, views.node)
 
     def watches(self) -> Sequence[Watch]:
         return [Watch(self._nodes, self._keys)]
@@ -49,8 +49,9 @@ class NodeCidrController:
 
     def _free(self) -> str | None:
         settings = self._cluster.settings
-        taken = [ipaddress.ip_network(part) for node in self._nodes.items.values() for part in node["spec"].get("podCIDRs") or ()]
+        taken = {ipaddress.ip_network(part) for node in self._nodes.items.values() for part in node["spec"].get("podCIDRs") or ()}
+        of_other_size = [other for other in taken if other.prefixlen != settings.node_pod_bits]  # those of ours are equal or apart
         for part in ipaddress.ip_network(settings.pod_cidr).subnets(new_prefix=settings.node_pod_bits):
-            if not any(part.version == other.version and part.overlaps(other) for other in taken):
+            if part not in taken and not any(part.version == other.version and part.overlaps(other) for other in of_other_size):
                 return str(part)
         return None

@@ -35,7 +35,7 @@ class NodeLifecycleController:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._events = cluster.recorder.named("node-controller")
-        self._nodes = cluster.informers.of(kinds.NODE, views.whole)
+        self._nodes = cluster.informers.of(kinds.NODE, views.node)
         self._leases = cluster.informers.of(kinds.LEASE, heartbeat)
         self._pods = cluster.informers.of(kinds.POD, views.pod)
         self._alive_at: dict[str, float] = {}  # node -> trio.current_time()
@@ -74,18 +74,19 @@ class NodeLifecycleController:
         return ()
 
     async def _mark_unknown(self, node: Object) -> Object:
-        status = node.get("status") or {}
-        conditions = [*(status.get("conditions") or ())]
+        shown = (node.get("status") or {}).get("conditions") or []
+        conditions = [*shown]
         for type_ in WATCHED:
             at = next((index for index, each in enumerate(conditions) if each.get("type") == type_), None)
             if at is None:
                 conditions.append(_unknown(type_, None))
             elif conditions[at].get("status") != "Unknown":
                 conditions[at] = _unknown(type_, conditions[at])
-        if conditions == (status.get("conditions") or []):
+        if conditions == shown:
             return node
         was_ready = _ready(node) == "True"
-        node = await self._cluster.update(self._nodes, {**node, "status": {**status, "conditions": conditions}}, "status")
+        patch = {"metadata": _guard(node), "status": {"conditions": conditions}}
+        node = await self._cluster.patch(self._nodes, objects.name(node), patch, subresource="status")
         if was_ready:
             self._events.normal(kinds.NODE, node, "NodeNotReady", f"Node {objects.name(node)} status is now: NodeNotReady")
         return node
@@ -95,8 +96,7 @@ class NodeLifecycleController:
         taints = nodetaints.changed(node, nodetaints.wanted(node, evicts=evicts), wallclock.now_rfc3339())
         if taints is None:
             return
-        guard = {"resourceVersion": objects.revision(node), "uid": objects.uid(node)}
-        await self._cluster.patch(self._nodes, objects.name(node), {"metadata": guard, "spec": {"taints": taints or None}})
+        await self._cluster.patch(self._nodes, objects.name(node), {"metadata": _guard(node), "spec": {"taints": taints or None}})
 
     async def _mark_pods(self, node_name: str) -> None:
         """Nobody can say that they are ready any more: Services must leave them out."""
@@ -111,6 +111,11 @@ class NodeLifecycleController:
         patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}
         await self._cluster.patch(self._pods, pod.key, patch, subresource="status", content_type=STRATEGIC_MERGE_PATCH)
         self._events.warning(kinds.POD, pod.reference(), "NodeNotReady", "Node is not ready")
+
+
+def _guard(node: Object) -> Object:
+    """A patch of this very revision, and of no namesake."""
+    return {"resourceVersion": objects.revision(node), "uid": objects.uid(node)}
 
 
 def _ready(node: Object | None) -> str:

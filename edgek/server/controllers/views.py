@@ -30,6 +30,18 @@ def whole(obj: Object) -> Object:
     return obj
 
 
+def node(obj: Object) -> Object:
+    """Of a Node what those need who look after nodes, without what it offers and the images that it has: a fifth of the memory."""
+    meta = objects.metadata(obj)
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {name: meta[name] for name in ("name", "uid", "resourceVersion", "deletionTimestamp") if name in meta},
+        "spec": obj.get("spec") or {},
+        "status": {"conditions": (obj.get("status") or {}).get("conditions") or []},
+    }
+
+
 @attrs.frozen
 class OwnerView:
     api_version: str

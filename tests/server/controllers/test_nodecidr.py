@@ -29,6 +29,15 @@ async def test_parts_never_overlap_and_are_given_once(autojump_clock: Any) -> No
         assert await cluster.writes_in(100) == []
 
 
+async def test_parts_of_another_size_are_left_to_those_who_have_them(autojump_clock: Any) -> None:
+    async with scene(NodeCidrController, nodes=(), settings=Settings(pod_cidr="10.42.0.0/16")) as cluster:
+        await add(cluster, "wide", podCIDR="10.42.0.0/23", podCIDRs=["10.42.0.0/23"])
+        await add(cluster, "narrow", podCIDR="10.42.2.128/25", podCIDRs=["10.42.2.128/25", "fd00::/64"])
+        await add(cluster, "a")
+        await cluster.settle()
+        assert parts(cluster)["a"] == "10.42.3.0/24"
+
+
 async def test_a_node_for_which_nothing_is_left_waits_until_another_goes(autojump_clock: Any) -> None:
     async with scene(NodeCidrController, nodes=(), settings=Settings(pod_cidr="10.42.0.0/24")) as cluster:
         await add(cluster, "first")

@@ -56,6 +56,22 @@ def test_an_empty_pod_has_a_view_too() -> None:
     assert (view.phase, view.ready, view.node, view.ips) == ("Pending", False, "", ())
 
 
+def test_of_a_node_neither_its_images_nor_what_it_offers_is_kept() -> None:
+    ready = {"type": "Ready", "status": "True"}
+    whole = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "node-1", "uid": "u", "resourceVersion": "7", "labels": {"zone": "a"}},
+        "spec": {"podCIDR": "10.42.0.0/24", "taints": [{"key": "gpu", "effect": "NoSchedule"}]},
+        "status": {"conditions": [ready], "capacity": {"cpu": "4"}, "images": [{"names": ["web:1"]}]},
+    }
+    kept = views.node(whole)
+    assert kept["metadata"] == {"name": "node-1", "uid": "u", "resourceVersion": "7"}
+    assert kept["spec"] == whole["spec"]
+    assert kept["status"] == {"conditions": [ready]}
+    assert views.node({"metadata": {"name": "new"}})["status"] == {"conditions": []}
+
+
 def test_pods_of_one_owner_share_what_they_have_in_common() -> None:
     numbered(0)
     tracemalloc.start()
