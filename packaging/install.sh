@@ -508,7 +508,7 @@ crashes() { # how often it ended since we started it, by whoever starts it again
     case $manager in
     systemd) systemctl show -p NRestarts --value edgek ;;
     openrc) words | grep -c 'Traceback (most recent call last):$\|^edgek: ' || true ;;
-    none) words | grep -c '^\[supervise\] ended' || true ;;
+    none) words | grep -c '\[supervise\] ended with code' || true ;;
     esac
 }
 

@@ -14,6 +14,9 @@ pytestmark = pytest.mark.root
 
 NEVER_READY = EDGEK.replace("exec sleep 600 ;;", "echo 'it hangs'; rm -f /var/lib/edgek/started; exec sleep 600 ;;")
 ENDS_AT_ONCE = EDGEK.replace("exec sleep 600 ;;", "echo 'ERROR cannot start reason=\"no good\"'; exit 2 ;;")
+TRACEBACK = 'Traceback (most recent call last):\n  File "/x.py", line 1, in main\n  | ValueError: no such thing: 7\n  +-----'
+CRASHES = EDGEK.replace("server | agent)\n", f"server | agent)\n    printf '{TRACEBACK}'; exit 1\n")
+PLACES = "ls -d /usr/local/bin/edgek /usr/local/lib/edgek /var/lib/edgek /etc/edgek/edgek.env 2>/dev/null || true"
 DOES_NOT_RUN = "#!/bin/sh\necho 'libsomething.so is missing' >&2\nexit 127\n"
 
 
@@ -66,7 +69,8 @@ def process(box: Box) -> str:
 def upgrade(box: Box, file: Path, *, code: int = 0, **variables: str) -> str:
     """As ``edgek upgrade`` does it."""
     script = box.run("edgek internal-tool share").strip() + "/install.sh"
-    return box.run(f"sh {script} server", code=code, INSTALL_EDGEK_FILE=str(file), INSTALL_EDGEK_KEEP_FLAGS="1", EDGEK_READY_TIMEOUT="6", **variables)
+    given = {"INSTALL_EDGEK_FILE": str(file), "INSTALL_EDGEK_KEEP_FLAGS": "1", "EDGEK_READY_TIMEOUT": "6", **variables}
+    return box.run(f"sh {script} server", code=code, **given)
 
 
 def test_a_folder_installs_its_newest_version_with_nothing_of_the_machine(box: Box, dist: Dist) -> None:
@@ -201,11 +205,11 @@ def test_a_version_that_does_not_run_here_changes_nothing(box: Box, dist: Dist) 
 
 def test_a_machine_that_is_not_fit_is_left_as_it_was(box: Box, dist: Dist) -> None:
     dist.build("1.0")
-    box.run("echo unfit >/etc/edgek/scene")
+    box.run("rm -rf /var/lib/edgek; echo unfit >/etc/edgek/scene")
     answer = box.run(str(dist.installer), code=1)
     assert "no memory controller" in answer
     assert "nothing was changed" in answer
-    assert box.run("ls /usr/local/bin/edgek /etc/edgek/edgek.env 2>&1 || true").count("No such file") == 2
+    assert box.run(PLACES) == ""
 
 
 def test_uninstalling_takes_the_file_and_what_it_unpacked(box: Box, dist: Dist) -> None:
@@ -223,3 +227,85 @@ def test_killall_stops_everything_and_leaves_what_is_installed(box: Box, dist: D
     assert box.run("pgrep -fc '^sleep 600$' || true").strip() == "0"
     assert version(box) == "edgek 1.0"
     assert "box is Ready" in box.run(str(dist.installer)), "it starts again"
+
+
+def test_a_service_that_crashes_is_stopped_and_its_error_named(box: Box, dist: Dist) -> None:
+    dist.build("1.0", CRASHES)
+    answer = box.run(str(dist.installer), code=1)
+    assert "it gave up, so it is stopped" in answer
+    assert "ValueError: no such thing: 7" in answer
+    box.run("/usr/local/lib/edgek/supervise.sh status", code=1)
+
+
+def test_a_version_that_crashes_is_taken_back(box: Box, dist: Dist) -> None:
+    dist.build("1.0")
+    box.run(str(dist.installer))
+    answer = upgrade(box, dist.build("2.0", CRASHES), code=1, EDGEK_READY_TIMEOUT="30")
+    assert "it gave up: ValueError: no such thing: 7" in answer
+    assert "edgek 1.0 runs again" in answer
+
+
+def test_what_did_not_change_runs_on(box: Box, dist: Dist) -> None:
+    dist.build("1.0")
+    box.run(f"{dist.installer} --node-label a=b")
+    before = process(box)
+    assert "Nothing changed" in box.run(f"{dist.installer} --node-label a=b")
+    assert process(box) == before
+    box.run(f"{dist.installer} --node-label a=b", INSTALL_EDGEK_FORCE_RESTART="true")
+    again = process(box)
+    assert again != before
+    box.run(f"{dist.installer} --node-label a=c")
+    assert process(box) != again
+
+
+def test_it_can_be_read_from_a_pipe_with_arguments_after_a_dash(box: Box, dist: Dist) -> None:
+    dist.build("1.0")
+    where = {"INSTALL_EDGEK_URL": f"file://{dist.folder}/dist", "INSTALL_EDGEK_VERSION": "1.0"}
+    said = box.run(f"cat {dist.installer} | sh -s - --node-label c=d", INSTALL_EDGEK_EXEC="server --node-label a=b", **where)
+    assert "box is Ready" in said
+    assert box.started()[0] == "ARGUMENTS server --node-label a=b --node-label c=d"
+    assert "which edgek? Say where it is" in box.run(f"cat {dist.installer} | sh -s -", code=1)
+
+
+def test_it_can_be_set_up_without_a_start_and_its_service_anew_without_a_file(box: Box, dist: Dist) -> None:
+    dist.build("1.0")
+    assert "not started, as asked" in box.run(str(dist.installer), INSTALL_EDGEK_SKIP_START="true")
+    assert version(box) == "edgek 1.0"
+    box.run("test ! -e /var/lib/edgek/started && test ! -e /usr/local/lib/edgek/former")
+    box.run("edgek-uninstall --keep-data")
+    assert "there is no /usr/local/bin/edgek yet" in box.run(str(dist.installer), code=1, INSTALL_EDGEK_SKIP_DOWNLOAD="1")
+    box.run(str(dist.installer), INSTALL_EDGEK_SKIP_START="1")
+    assert "box is Ready" in box.run(f"{dist.installer} --node-label a=b", INSTALL_EDGEK_SKIP_DOWNLOAD="1", INSTALL_EDGEK_SKIP_START="false")
+
+
+def test_commands_go_where_they_are_told_and_are_found_there_again(box: Box, dist: Dist) -> None:
+    dist.build("1.0")
+    box.run("mkdir -p /etc/tools; printf '#!/bin/sh\\necho other' >/etc/tools/ctr")
+    box.run(str(dist.installer), INSTALL_EDGEK_BIN_DIR="/etc/tools", INSTALL_EDGEK_SYMLINK="force")
+    assert box.run("/etc/tools/edgek --version").strip() == "edgek 1.0"
+    assert box.run("readlink /etc/tools/ctr").strip() == "edgek"
+    script = box.run("/etc/tools/edgek internal-tool share").strip() + "/install.sh"
+    box.run(f"sh {script} server", INSTALL_EDGEK_FILE=str(dist.build("2.0")), INSTALL_EDGEK_KEEP_FLAGS="1")
+    assert box.run("/etc/tools/edgek --version").strip() == "edgek 2.0"
+    box.run("/etc/tools/edgek-uninstall")
+    assert box.run("ls /etc/tools").strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("program", "answer", "said"),
+    [
+        ("uname", "[ $1 = -m ] && echo armv7l || echo Linux", "there is no edgek for 32 bit (armv7l)"),
+        ("uname", "[ $1 = -m ] && echo riscv64 || echo Linux", "there is no edgek for riscv64"),
+        ("getconf", "echo glibc 2.31", "this system's C library is glibc 2.31, and the file needs 2.36 or newer"),
+    ],
+)
+def test_a_system_that_cannot_run_the_file_is_told_before_anything_is_fetched(box: Box, dist: Dist, program: str, answer: str, said: str) -> None:
+    dist.build("1.0")
+    box.run(
+        f"rm -rf /var/lib/edgek; mkdir /run/stand-ins; printf '#!/bin/sh\\n{answer}\\n' >/run/stand-ins/{program}; chmod +x /run/stand-ins/{program}"
+    )
+    url = {"INSTALL_EDGEK_URL": f"file://{dist.folder}/dist", "INSTALL_EDGEK_VERSION": "1.0"}
+    found = box.run(f"PATH=/run/stand-ins:$PATH {dist.installer}", code=1, **url)
+    assert said in found
+    assert "Fetching" not in found
+    assert box.run(PLACES) == ""
