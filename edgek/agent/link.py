@@ -8,6 +8,7 @@ reached by HTTPS either, unless it said itself that it takes none.
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -38,6 +39,7 @@ SOONEST = 0.1  # of these times
 STEADY_S = 60.0  # a link that lasted so long was a good one: the next time it is over is news
 WAIT_S = 5.0  # for a link that is being dialled: on a slow way a moment is some seconds
 ANSWER_S = 10.0
+DOUBTFUL = 3  # servers that hang up so often in a row have something against us: our certificate may have ended, by their clock
 HEAD_LIMIT = 16 * 1024
 READ_BYTES = 32 * 1024
 
@@ -57,6 +59,7 @@ class Uplink:
         self._problem = ""  # why the last attempt failed, if it did
         self._refused = False  # it was the server who said no
         self._settled = trio.Event()  # there is a link, or the server takes none
+        self._hung_up = 0  # how often in a row the server did
         self._door: NodeDoor | None = None
         self.when_up: Callable[[], None] = lambda: None  # called whenever there is a link
 
@@ -118,7 +121,7 @@ class Uplink:
         log.info("linked", server=self._membership.choice.current)
         async with trio.open_nursery() as nursery:
             await nursery.start(link.run)
-            self._link, self._problem, self._refused = link, "", False
+            self._link, self._problem, self._refused, self._hung_up = link, "", False, 0
             self._settled.set()
             self.when_up()
             self._membership.learn(attrs.evolve(self._membership.cluster, servers=_addresses(told)))
@@ -150,12 +153,18 @@ class Uplink:
                 told = await _accepted(channel)
         except (*GONE, trio.TooSlowError) as exc:
             channel.close()
-            self._membership.doubted()
+            self._wonder(exc)
             raise Disconnected(f"{server} took no link: {exc or 'no answer'}") from exc
         except BaseException:
             channel.close()
             raise
         return channel, told
+
+    def _wonder(self, error: Exception) -> None:
+        """Why a server hangs up on us that has shown itself to be ours. Once may be the way's fault, or the server has just been restarted."""
+        self._hung_up += 1
+        if (isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")) or self._hung_up >= DOUBTFUL:
+            self._membership.doubted()
 
     # What the server asks.
 

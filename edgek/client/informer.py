@@ -29,7 +29,7 @@ Handler = Callable[[str, V | None, V | None], None]
 
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 10.0
-STEADY_S = 10.0  # a watch that lasted so long was a good one: the next comes soon
+STEADY_S = 1.0  # a watch that lasted so long was one: the next comes soon
 PASSING = (Disconnected, errors.ServiceUnavailable, errors.TooManyRequests, errors.Timeout)  # what is wrong with the way, or with the moment
 LIST_PAGE = 500  # objects: a page is decoded without holding the loop for long
 

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import AsyncIterator
@@ -22,7 +23,8 @@ from edgek.agent.join import Folder, Membership
 from edgek.agent.link import Uplink
 from edgek.client.client import Client
 from edgek.client.informer import Informer
-from edgek.client.joining import LINK_PATH, Cluster
+from edgek.client.joining import LINK_PATH, RENEW_PATH, Cluster
+from edgek.client.link_calls import BrokenOff
 from edgek.client.link_transport import LinkTransport
 from edgek.client.node import ContainerRef, LogOptions
 from edgek.host import pki
@@ -135,6 +137,40 @@ async def test_a_link_ends_with_the_certificate_behind_it_and_is_dialled_again_w
     assert "the certificate of the other end was good until" in capsys.readouterr().err
 
 
+@attrs.define
+class Doubting:
+    """Stands for the membership."""
+
+    doubts: int = 0
+
+    def doubted(self) -> None:
+        self.doubts += 1
+
+
+def alert() -> ssl.SSLError:
+    found = ssl.SSLError(1, "[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired (_ssl.c:2580)")
+    found.reason = "SSLV3_ALERT_CERTIFICATE_EXPIRED"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("hang_ups", "doubts"),
+    [
+        ([ConnectionResetError("reset")] * 2, 0),
+        ([ConnectionResetError("reset")] * 3, 1),
+        ([alert()], 1),
+        ([trio.TooSlowError(), BrokenOff("no answer")], 0),
+    ],
+)
+def test_a_server_that_hangs_up_has_to_say_so_or_to_do_it_again_before_the_certificate_is_doubted(hang_ups: list[Exception], doubts: int) -> None:
+    """For a new one costs both ends a library of 12 MB, and a way that flaps hangs up all the time."""
+    membership = Doubting()
+    uplink = Uplink(membership)  # type: ignore[arg-type]
+    for each in hang_ups:
+        uplink._wonder(each)
+    assert membership.doubts == doubts
+
+
 # Flapping.
 
 
@@ -236,6 +272,8 @@ async def test_two_hundred_flaps_leave_nothing_on_either_end(site: Site, mock_cl
         after = await settled()
         print(f"before {before}\nafter  {after}")
         assert len(site.server.heard) - dialled >= 200
-        assert attrs.evolve(after, memory_kb=0) == attrs.evolve(before, memory_kb=0)
+        assert not [request for request in site.server.heard if request.path == RENEW_PATH]
+        assert after.threads <= before.threads, "those that look names up end when they are idle"
+        assert attrs.evolve(after, memory_kb=0, threads=0) == attrs.evolve(before, memory_kb=0, threads=0)
         assert after.memory_kb - before.memory_kb < 3000
         nursery.cancel_scope.cancel()
