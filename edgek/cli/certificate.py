@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from edgek.cli import access, certificate_table, options
-from edgek.client.https import Server
-from edgek.client.joining import FOLLOWED, PASSWORD_SUFFIX, SECRETS_NAMESPACE
-from edgek.client.transport import Disconnected
+from edgek.client.https import HttpsTransport, Server
+from edgek.client.joining import AUTHORITY_PATH, FOLLOWED, PASSWORD_SUFFIX, SECRETS_NAMESPACE
+from edgek.client.transport import Disconnected, Request
 from edgek.config import Config
 from edgek.host import der, pki, tls, wallclock
 from edgek.model import errors, kinds, objects
@@ -190,23 +190,33 @@ async def _not_followed(config: Config) -> list[str]:
 
 
 async def _tell_whether_taken_up(config: Config, keys: Keys) -> int:
-    """Whether a server that runs here shows the certificate that lies on the disk."""
+    """Whether a server that runs here shows the certificate that lies on the disk, and names the authorities that do."""
     host = "127.0.0.1" if config.bind_address == "0.0.0.0" else config.bind_address
     server = Server(host, config.https_listen_port, tls.client_context(keys.server_authorities.decode()))
+    transport = HttpsTransport(server)
     with trio.move_on_after(TAKEN_UP_S):
         while True:
             try:
-                channel = await server.dial()
+                shown = await _shown(server)
+                named = (await transport.request(Request("GET", AUTHORITY_PATH))).body
             except Disconnected as exc:
                 if isinstance(exc.__cause__, ConnectionRefusedError):
                     print("no server runs here: it counts from the next start on")
                     return 0
             else:
-                shown = channel.peer_certificate()
-                channel.close()
-                if shown == der.from_pem(keys.serving.certificate):
+                if (shown, named) == (der.from_pem(keys.serving.certificate), keys.server_authorities):
                     print("the server that runs shows its certificate of now, and was not restarted")
                     return 0
+            finally:
+                transport.close()
             await trio.sleep(LOOK_S)
     print(f"edgek certificate: the server on {server} does not show it: restart it", file=sys.stderr)
     return 1
+
+
+async def _shown(server: Server) -> bytes | None:
+    channel = await server.dial()
+    try:
+        return channel.peer_certificate()
+    finally:
+        channel.close()

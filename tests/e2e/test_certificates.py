@@ -210,29 +210,51 @@ def test_what_is_sent_to_who_helps_from_afar_tells_all_but_secrets(cluster: Clus
     assert "near-web" not in of_agent["cluster/pods.json"]
 
 
+def set_clock(node: Cluster, to: datetime) -> None:
+    """For what is started from now on."""
+    clock = node.folder / "clock"
+    clock.write_text(f"@{to:%Y-%m-%d %H:%M:%S}\n")
+    node.environment = faked(clock)
+
+
 @pytest.mark.skipif(FAKETIME is None, reason="the package faketime sets a process's clock")
 def test_a_server_and_a_node_that_lay_on_a_shelf_for_two_years_come_back_by_themselves(cluster: Cluster, outpost: Outpost) -> None:
     cluster.power_cut()
     outpost.power_cut()
-    clock = cluster.folder / "clock"
-    clock.write_text(f"@{datetime.now(UTC) + SHELF:%Y-%m-%d %H:%M:%S}\n")
     for node in (cluster, outpost):
-        node.environment = faked(clock)
+        set_clock(node, datetime.now(UTC) + SHELF)
     assert ended(cluster) == {"api-server", "admin", "admin's kubeconfig"}
     assert ended(outpost) == {"kubelet (client)", "kubelet (serving)"}
     texts = inspected(cluster)  # it helps most where nothing runs
     assert "cluster:" in texts["problems.txt"]
     assert "containerd.log" in " ".join(texts)
 
+    outpost.start(joining=False, ready=False)  # and finds nobody yet
     cluster.start()
-    outpost.start(joining=False, ready=False)
     outpost.until(lambda: set(local.running(outpost)) == {"far-web"}, START_S, "the node's pod runs again", outpost.log_end)
     cluster.until(lambda: set(local.running(cluster)) == {"near-web"}, START_S, "the server's pod runs again")
-    outpost.until(lambda: "nginx" in cluster.kubectl("logs", "far-web", check=False), START_S, "the node is linked", outpost.log_end)
-    assert outpost.is_ready()
+    comes_back(cluster, outpost)
     assert ended(cluster) == ended(outpost) == set()
     for pod in ("near-web", "far-web"):
         cluster.until(lambda pod=pod: "gitVersion" in asks_the_api(cluster, pod), 30, f"{pod} may ask the API")  # type: ignore[misc]
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="the package faketime sets a process's clock")
+def test_a_node_that_does_not_know_how_long_it_lay_there_asks_when_the_server_hangs_up(cluster: Cluster, outpost: Outpost) -> None:
+    outpost.stop()
+    cluster.stop()
+    set_clock(cluster, datetime.now(UTC) + 2 * SHELF)
+    set_clock(outpost, datetime(1970, 1, 1, 0, 2, tzinfo=UTC))
+    cluster.start()
+    before = (outpost.data / "agent" / "client.pem").read_bytes()
+    outpost.start(joining=False, ready=False)
+    comes_back(cluster, outpost)
+    assert (outpost.data / "agent" / "client.pem").read_bytes() != before
+
+
+def comes_back(cluster: Cluster, outpost: Outpost) -> None:
+    outpost.until(lambda: "nginx" in cluster.kubectl("logs", "far-web", check=False), START_S, "the node is linked", outpost.log_end)
+    outpost.until(outpost.is_ready, START_S, "the node is Ready", outpost.log_end)
 
 
 def ended(node: Cluster) -> set[str]:
