@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -15,28 +15,36 @@ from edgek.server.scheduler.views import Capacity, Claim, Namespace, Node, Pod, 
 
 PODS = "pods"
 ONE = 10**9  # one of a resource, in billionths
+WEIGHED = ("cpu", "memory")  # the resources by which nodes are compared
 
 
 @attrs.define
 class NodeState:
-    """A node and the pods on it; ``used`` in billionths."""
+    """A node and the pods on it; ``used`` in billionths. ``silent`` counts those that do not say what they need of a resource that is weighed."""
 
     node: Node
     pods: dict[str, Pod] = attrs.field(factory=dict)
     used: Counter[str] = attrs.field(factory=Counter)
     ports: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)
+    silent: Counter[str] = attrs.field(factory=Counter)
 
     def add(self, pod: Pod) -> None:
         self.pods[pod.uid] = pod
         self.used.update(pod.requests)
         self.used[PODS] += ONE
         self.ports.update(pod.ports)
+        self.silent.update(_silent_about(pod))
 
     def remove(self, uid: str) -> None:
         pod = self.pods.pop(uid)
         self.used.subtract(pod.requests)
         self.used[PODS] -= ONE
         self.ports.subtract(pod.ports)
+        self.silent.subtract(_silent_about(pod))
+
+
+def _silent_about(pod: Pod) -> list[str]:
+    return [resource for resource in WEIGHED if not pod.requests.get(resource)]
 
 
 class Snapshot:
@@ -64,6 +72,7 @@ class Snapshot:
         self.tracked = {} if tracked is None else tracked
         self.capacities = {} if capacities is None else capacities
         self._homes: dict[str, str] = {}  # pod uid -> node name
+        self._keeping_off: dict[str, None] = {}  # uids of placed pods that want others away from them
         self._homeless: dict[str, dict[str, Pod]] = {}  # node name -> pods bound to a node we have not seen yet
 
     def set_node(self, node: Node) -> None:
@@ -90,6 +99,8 @@ class Snapshot:
         """The pod is on this node, or about to be. May be called again with a newer view of it."""
         self.remove(pod.uid)
         self._homes[pod.uid] = node_name
+        if "podAntiAffinity" in pod.affinity:
+            self._keeping_off[pod.uid] = None
         state = self.nodes.get(node_name)
         if state:
             state.add(pod)
@@ -98,6 +109,7 @@ class Snapshot:
 
     def remove(self, uid: str) -> None:
         """The pod is gone, has finished, or was not bound after all."""
+        self._keeping_off.pop(uid, None)
         name = self._homes.pop(uid, None)
         if name is None:
             return
@@ -105,6 +117,13 @@ class Snapshot:
             self.nodes[name].remove(uid)
         else:
             self._homeless.get(name, {}).pop(uid, None)
+
+    def keeping_off(self) -> Iterator[Pod]:
+        """The pods on nodes that we see which have a say in who comes near them: few, and asked about for every node."""
+        for uid in self._keeping_off:
+            state = self.nodes.get(self._homes[uid])
+            if state and uid in state.pods:
+                yield state.pods[uid]
 
     def home(self, uid: str) -> str:
         return self._homes.get(uid, "")

@@ -96,6 +96,25 @@ def test_a_pod_that_fits_nowhere_is_told_why(wanted, nodes, on, reason):
     assert choose(wanted, cluster(*nodes, on=on)).message == f"0/{len(nodes)} nodes are available: {reason}."
 
 
+def test_a_neighbour_keeps_others_off_as_long_as_it_is_there():
+    alone, wanted = pod("alone", affinity=AWAY), pod("db", labels={"app": "db"})
+    snapshot = cluster(node("a"), on={"a": [alone], "not-seen-yet": [pod("elsewhere", affinity=AWAY)]})
+    assert isinstance(choose(wanted, snapshot), Refused)
+    snapshot.place(alone, "a")  # a newer view of it
+    assert isinstance(choose(wanted, snapshot), Refused)
+    snapshot.remove(alone.uid)
+    assert choose(wanted, snapshot) == Placed("a")
+
+
+def test_pods_that_say_nothing_weigh_as_long_as_they_are_there():
+    quiet = [pod(f"quiet-{number}") for number in range(3)]
+    snapshot = cluster(node("a"), node("b"), on={"a": quiet, "b": [pod("asks", cpu="200m", memory="400Mi")]})
+    assert choose(pod(), snapshot) == Placed("b")
+    for each in quiet:
+        snapshot.remove(each.uid)
+    assert choose(pod(), snapshot) == Placed("a")
+
+
 def test_without_nodes_that_is_the_reason():
     assert choose(pod(), cluster()) == Refused("no nodes available to schedule pods", frozenset())
 

@@ -8,7 +8,7 @@ import attrs
 
 from edgek.server.scheduler.preempt import preempt
 from edgek.server.scheduler.views import Pod
-from tests.server.scheduler.test_choose import NO_SCHEDULE, cluster, node, pod
+from tests.server.scheduler.test_choose import AWAY, NO_SCHEDULE, cluster, node, pod
 
 
 def of(priority: int, name: str = "p", *, cpu: str = "1", **more: Any) -> Pod:
@@ -22,6 +22,11 @@ def lost(wanted: Pod, *nodes: Any, on: dict[str, list[Pod]]) -> tuple[str, set[s
 
 def test_a_less_important_pod_makes_room():
     assert lost(of(10), node("a", cpu="1"), on={"a": [of(5, "less")]}) == ("a", {"less"})
+
+
+def test_a_less_important_pod_that_wants_to_be_alone_must_go():
+    alone = of(5, "alone", cpu="100m", affinity=AWAY)
+    assert lost(of(10, cpu="100m", labels={"app": "db"}), node("a"), on={"a": [of(5, "less", cpu="100m"), alone]}) == ("a", {"alone"})
 
 
 def test_an_equal_one_does_not():

@@ -15,8 +15,7 @@ def share(pod: Pod, node: NodeState, resource: str) -> float:
     if not allocatable:
         return 1.0
     wanted = pod.requests.get(resource) or UNASKED[resource]
-    silent = sum(1 for other in node.pods.values() if not other.requests.get(resource))
-    return min(1.0, (node.used[resource] + silent * UNASKED[resource] + wanted) / allocatable)
+    return min(1.0, (node.used[resource] + node.silent[resource] * UNASKED[resource] + wanted) / allocatable)
 
 
 def score(pod: Pod, node: NodeState, snapshot: Snapshot) -> float:

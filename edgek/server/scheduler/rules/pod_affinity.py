@@ -15,7 +15,7 @@ Term = Mapping[str, Any]
 
 
 def reject(pod: Pod, node: NodeState, snapshot: Snapshot) -> str:
-    for other in _with_anti_affinity(snapshot):
+    for other in snapshot.keeping_off():
         for term in _terms(other, "podAntiAffinity"):
             if _concerns(term, other, pod, snapshot) and _shares(term, node, _node_of(other, snapshot)):
                 return "node(s) didn't satisfy existing pods anti-affinity rules"
@@ -57,13 +57,6 @@ def _preferred(pod: Pod, member: str) -> tuple[Mapping[str, Any], ...]:
 
 def _terms(pod: Pod, member: str) -> tuple[Term, ...]:
     return tuple((pod.affinity.get(member) or {}).get(REQUIRED) or ())
-
-
-def _with_anti_affinity(snapshot: Snapshot) -> Iterator[Pod]:
-    for state in snapshot.nodes.values():
-        for other in state.pods.values():
-            if "podAntiAffinity" in other.affinity:
-                yield other
 
 
 def _node_of(pod: Pod, snapshot: Snapshot) -> NodeState:
