@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import platform
 import socket
 import sqlite3
 import ssl
@@ -28,6 +29,7 @@ from edgek.host.nft import Nft, NftError
 from edgek.model import packed
 from edgek.server.store import schema
 
+MACHINE = slice(18, 20)  # of an ELF file: e_machine
 EMULATED = "EDGEK_SELFTEST_EMULATED"  # set where the file is for another kind of machine, and runs under qemu's user emulation
 NO_NETFILTER = "ended with code 3"  # libnftables' word (NFT_EXIT_NONL) for what that emulation does not pass on
 PROGRAMS = ("containerd", "ctr", "containerd-shim-runc-v2", "runc")
@@ -49,6 +51,12 @@ def programs() -> None:
         program = bundled.program(name)
         assert program, f"{name} is not there"
         subprocess.run([program, "--version"], check=True, capture_output=True)
+
+
+def pause_image() -> None:
+    """Its program is for the machine that Python is for."""
+    mine = Path(sys.executable).read_bytes()
+    assert pause.program(pause.ARCHITECTURES[platform.machine()])[MACHINE] == mine[MACHINE]
 
 
 def nftables() -> None:
@@ -127,7 +135,7 @@ async def _start_and_stop(child: containerd.Child) -> None:
     await containerd.stop(child)
 
 
-CHECKS: tuple[Callable[[], None], ...] = (imports, data_files, programs, nftables, sqlite, tls_round_trip, containerd_answers)
+CHECKS: tuple[Callable[[], None], ...] = (imports, data_files, programs, pause_image, nftables, sqlite, tls_round_trip, containerd_answers)
 
 
 def main(arguments: Sequence[str]) -> int:

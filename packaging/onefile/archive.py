@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MAGIC = b"edgek-packed-1\n\0"
-_TRAILER = struct.Struct("<QQ64s16s")  # offset and size of the archive, its SHA-256 in hex, MAGIC
+TRAILER = struct.Struct("<QQ64s16s")  # offset and size of the archive, its SHA-256 in hex, MAGIC
 
 
 def pack(tree: Path, launcher: Path, target: Path, *, level: int) -> None:
@@ -33,7 +33,7 @@ def pack(tree: Path, launcher: Path, target: Path, *, level: int) -> None:
         offset = out.tell()
         with packed.open("rb") as content:
             shutil.copyfileobj(content, out)
-        out.write(_TRAILER.pack(offset, out.tell() - offset, digest(packed).encode(), MAGIC))
+        out.write(TRAILER.pack(offset, out.tell() - offset, digest(packed).encode(), MAGIC))
     packed.unlink()
     fresh.chmod(0o755)
     fresh.rename(target)

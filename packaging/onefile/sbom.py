@@ -17,7 +17,7 @@ def source_digest(source: Path) -> str:
     found = hashlib.sha256()
     for folder in ("edgek", "packaging"):
         for file in sorted((source / folder).rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts and file != source / "edgek" / "cni" / "shim":
+            if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".md" and file != source / "edgek" / "cni" / "shim":
                 found.update(f"{file.relative_to(source)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return found.hexdigest()
 

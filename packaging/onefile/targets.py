@@ -66,8 +66,8 @@ def native(arch: Arch) -> Target:
     return Target(arch, Path("/"), ("gcc",), ("musl-gcc",), {**os.environ, "GOARCH": arch.name})
 
 
-def emulated(arch: Arch, base: Path) -> Target:
-    """``base`` is what ``base.prepare`` made."""
+def emulated(arch: Arch, base: Path, shared: Path = SOURCE) -> Target:
+    """``base`` is what ``base.prepare`` made; its programs see the folder that is ``shared`` at its own place, and nothing else from outside."""
     root = base / "root"
     compiler = f"{arch.triplet}-gcc"
     libraries = f"{root}/usr/lib/{arch.triplet}/pkgconfig"
@@ -78,6 +78,6 @@ def emulated(arch: Arch, base: Path) -> Target:
         "PKG_CONFIG_LIBDIR": libraries,
         "PKG_CONFIG_SYSROOT_DIR": str(root),
     }
-    enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", str(ENTER), str(base), str(SOURCE))
+    enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", str(ENTER), str(base), str(shared))
     gcc, musl_gcc = (compiler, f"--sysroot={root}"), (compiler, f"-specs={base / 'musl.specs'}")
     return Target(arch, root, gcc, musl_gcc, go, enter, {"EDGEK_SELFTEST_EMULATED": "1"})

@@ -6,6 +6,7 @@ The whole file is built and tried in its own time (``packaging/build.sh`` ends w
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 
 from tests.packaging.onefile import ECHO, load, make_tree, pack
 
+debian = load("debian")
 licences = load("licences")
 pins = load("pins")
+targets = load("targets")
 
 
 @pytest.fixture
@@ -154,6 +157,38 @@ def test_every_package_that_is_installed_is_pinned_by_checksum():
     lines = pins.load().requirements().splitlines()
     assert lines
     assert all("==" in line and "--hash=sha256:" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["cffi", "cryptography", "grpcio", "httptools", "orjson", "pyyaml", "pyinstaller"])
+def test_what_is_compiled_is_pinned_for_each_architecture(name: str):
+    assert len(set(pins.load().python[name]["sha256"])) == len(targets.ARCHITECTURES)
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg")
+def test_a_debian_of_another_architecture_is_laid_out_and_says_what_belongs_to_whom(tmp_path: Path):
+    made = tmp_path / "package"
+    library = made / "lib" / "aarch64-linux-gnu" / "libsome.so.1"
+    library.parent.mkdir(parents=True)
+    library.write_text("a library")
+    (made / "DEBIAN").mkdir()
+    control = (
+        "Package: libsome1",
+        "Version: 1:2.3-4",
+        "Architecture: arm64",
+        "Multi-Arch: same",
+        "Maintainer: nobody <nobody@example.com>",
+        "Description: x",
+    )
+    (made / "DEBIAN" / "control").write_text("\n".join(control) + "\n")
+    (made / "DEBIAN" / "preinst").write_text("#!/bin/sh\nexit 1\n")  # nothing of theirs runs
+    (made / "DEBIAN" / "preinst").chmod(0o755)
+    subprocess.run(["dpkg-deb", "--build", made, tmp_path / "some.deb"], check=True, capture_output=True)
+    debian.lay_out(tmp_path / "root", [tmp_path / "some.deb"])
+    assert (tmp_path / "root" / "usr" / "lib" / "aarch64-linux-gnu" / "libsome.so.1").read_text() == "a library"
+    there = targets.emulated(targets.ARCHITECTURES["arm64"], tmp_path)
+    assert there.packages("-W", "-f", "${Version}", "libsome1") == "1:2.3-4"
+    assert there.packages("-S", "*/aarch64-linux-gnu/libsome.so.1") == "libsome1:arm64: /lib/aarch64-linux-gnu/libsome.so.1\n"
+    assert "/lib/aarch64-linux-gnu/libsome.so.1" in there.packages("-L", "libsome1").splitlines()
 
 
 @pytest.mark.parametrize(
