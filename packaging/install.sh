@@ -366,10 +366,14 @@ output_log=$LOG
 error_log=$LOG
 respawn_delay=2
 respawn_max=0
-rc_ulimit="-n 1048576 -u unlimited"
 # Its pods are nobody's to stop but its own.
 rc_cgroup_cleanup=no
 depend() { after firewall net; want cgroups; }
+start_pre() { # where that is allowed
+    ulimit -n 1048576
+    ulimit -u unlimited
+    true
+} 2>/dev/null
 RC_FILE
     chmod +x $RC
     [ -n "$skip_enable" ] || rc-update -q add edgek default
@@ -412,7 +416,7 @@ run_service() { # anew, as it is set up
         systemctl restart --no-block edgek ;;
     openrc)
         say 'Starting the OpenRC service edgek'
-        rc-service -q edgek restart ;;
+        rc-service -q edgek restart || give_up "\`rc-service edgek start\` did not do it (see above)" ;;
     none)
         say "Starting edgek in the background (no systemd or OpenRC here: run this again after a reboot); its log is $LOG"
         run_supervised ;;

@@ -74,6 +74,12 @@ end() { # PID: TERM, then KILL after ten seconds
     kill -9 "$1" 2>/dev/null
 }
 
+with_command() { # PATTERN: the processes whose command line fits; pgrep is not everywhere
+    for process in /proc/[0-9]*; do
+        if tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -q "$1"; then echo "${process#/proc/}"; fi
+    done
+} 2>/dev/null
+
 cgroups() { # of pods, in every hierarchy (v1) or the one (v2), the deepest first
     for top in /sys/fs/cgroup /sys/fs/cgroup/*; do
         [ ! -d "$top${ROOT%/}/kubepods" ] || find "$top${ROOT%/}/kubepods" -depth -type d
@@ -83,9 +89,9 @@ cgroups() { # of pods, in every hierarchy (v1) or the one (v2), the deepest firs
 kill_pods() {
     say 'Stopping pods'
     # The runtime first, or it would tidy up behind us.
-    for shim in $(pgrep -f "containerd-shim[^ ]* .*-address $RUN/containerd.sock"); do kill -9 "$shim" 2>/dev/null; done
+    for shim in $(with_command "containerd-shim[^ ]* .*-address $RUN/containerd.sock"); do kill -9 "$shim" 2>/dev/null; done
     end "$(sed -n '1s/^\([0-9]*\).*/\1/p' "$RUN/containerd.pid" 2>/dev/null)"
-    pkill -9 -f "containerd --config $DATA/agent/containerd/" 2>/dev/null
+    for other in $(with_command "containerd --config $DATA/agent/containerd/"); do kill -9 "$other" 2>/dev/null; done
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         # 0 is a process that cannot be seen from here, as in a container: to kill, it means ourselves.
         pids=$(cgroups | while read -r group; do cat "$group/cgroup.procs" 2>/dev/null; done | grep -vx 0 | sort -u)

@@ -28,7 +28,8 @@ REPOSITORY = Path(__file__).parents[2]
 BUILD = "run packaging/build.sh --arch arm64"
 GLIBC = 36  # of 2.36: Debian 12, the oldest that the README names
 START_S = 60.0
-INTERPRETER = 3  # the kind of program header that asks for a dynamic linker
+LOADED, INTERPRETER = 1, 3  # kinds of program headers: what is mapped, and which dynamic linker is asked for
+LARGEST_PAGE = 0x10000  # of an arm64 kernel; a Raspberry Pi 5 has 0x4000
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +105,16 @@ def programs(tree: Path) -> dict[str, bytes]:
     return {name: content for name, content in found.items() if content.startswith(b"\x7fELF")}
 
 
-def is_static(program: bytes) -> bool:
+def headers(program: bytes) -> list[tuple[int, int]]:
+    """Kind and alignment of each program header."""
     (offset,) = struct.unpack_from("<Q", program, 32)
     size, count = struct.unpack_from("<HH", program, 54)
-    return INTERPRETER not in (struct.unpack_from("<I", program, offset + number * size)[0] for number in range(count))
+    places = range(offset, offset + count * size, size)
+    return [(struct.unpack_from("<I", program, place)[0], struct.unpack_from("<Q", program, place + 48)[0]) for place in places]
+
+
+def is_static(program: bytes) -> bool:
+    return INTERPRETER not in dict(headers(program))
 
 
 def test_whatever_is_compiled_in_it_is_for_arm64(file: Path, tree: Path) -> None:
@@ -121,6 +128,12 @@ def test_what_starts_first_and_what_runs_beside_pods_needs_no_library(file: Path
     static = ("launcher", "bin/containerd", "bin/containerd-shim-runc-v2", "bin/runc", "_internal/edgek/cni/shim")
     assert [name for name in static if not is_static(found[name])] == []
     assert not is_static(found["edgek"])
+
+
+def test_it_runs_on_kernels_with_large_pages(file: Path, tree: Path) -> None:
+    found = {"launcher": file.read_bytes(), **programs(tree)}
+    small = {name for name, program in found.items() for kind, alignment in headers(program) if kind == LOADED and alignment < LARGEST_PAGE}
+    assert small == set()
 
 
 def test_it_wants_no_newer_c_library_than_it_says(tree: Path) -> None:

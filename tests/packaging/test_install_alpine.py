@@ -1,0 +1,91 @@
+"""``install.sh`` on a root as Alpine's: refused with the reason where there is only musl; with busybox and OpenRC all the way where glibc is there."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.alpine import AlpineLike
+from tests.packaging.onefile import ONEFILE
+from tests.packaging.test_install_file import CRASHES, Dist, make_key
+
+pytestmark = pytest.mark.root
+
+LOOK = "find / -xdev \\( -path /proc -o -path /opt -o -path /tmp \\) -prune -o -type f -print | sort"
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Dist:
+    """With a static launcher, as the real one is."""
+    folder = tmp_path_factory.mktemp("alpine")
+    subprocess.run(["gcc", "-O1", "-static", "-o", folder / "launch", ONEFILE / "launch.c", "-lzstd"], check=True)
+    made = Dist(folder, folder / "launch", make_key(folder / "key.pem"))
+    made.build("1.0")
+    return made
+
+
+@pytest.fixture
+def alpine(dist: Dist, tmp_path: Path) -> Iterator[AlpineLike]:
+    made = AlpineLike(tmp_path, dist.folder / "dist")
+    yield made
+    made.close()
+
+
+def install(alpine: AlpineLike, flags: str = "", *, code: int = 0, **variables: str) -> str:
+    return alpine.run(f"sh /opt/dist/install.sh {flags}", code=code, INSTALL_EDGEK_SKIP_SIGNATURE="1", **variables)
+
+
+def test_musl_is_refused_with_the_reason_and_the_way_out_before_anything_is_changed(alpine: AlpineLike) -> None:
+    before = alpine.run(LOOK)
+    said = install(alpine, code=1)
+    assert "this system's C library is musl (as on Alpine), and the file is for glibc 2.36 or newer" in said
+    assert "a Debian 12 in a chroot" in said
+    assert "Nothing was changed" in said
+    assert alpine.run(LOOK) == before
+
+
+def test_openrc_and_busybox_run_it_as_a_service(alpine: AlpineLike) -> None:
+    alpine.add_glibc()
+    said = install(
+        alpine, "--node-label 'a=b $HOME `id`' --node-taint \"x='y\":NoSchedule", EDGEK_LOG_LEVEL="debug", HTTPS_PROXY="http://192.0.2.9:3128"
+    )
+    assert "Starting the OpenRC service edgek" in said
+    assert "box is Ready" in said
+    started = alpine.run("cat /var/lib/edgek/started").splitlines()
+    assert started[0] == "ARGUMENTS server --node-label a=b $HOME `id` --node-taint x='y:NoSchedule"
+    assert "EDGEK_LOG_LEVEL=debug" in started
+    assert "started" in alpine.run("rc-service edgek status")
+    assert "edgek" in alpine.run("rc-update show default")
+    assert "Nothing changed" in install(
+        alpine, "--node-label 'a=b $HOME `id`' --node-taint \"x='y\":NoSchedule", EDGEK_LOG_LEVEL="debug", HTTPS_PROXY="http://192.0.2.9:3128"
+    )
+    process = alpine.run("cat /run/edgek/edgek.pid").strip()
+    alpine.run(f"kill -9 {process}; until [ $(cat /run/edgek/edgek.pid) != {process} ]; do sleep 0.2; done")
+    assert "edgek is gone" in alpine.run("edgek-uninstall")
+    left = alpine.run(
+        "ls -d /usr/local/bin/* /usr/local/lib/edgek /etc/init.d/edgek /etc/edgek /var/lib/edgek /var/log/edgek.log 2>/dev/null || true"
+    )
+    assert left == ""
+    assert "sleep 600" not in alpine.run("ps")
+
+
+def test_a_crash_is_noticed_under_openrc_as_well(alpine: AlpineLike, dist: Dist) -> None:
+    alpine.add_glibc()
+    dist.build("2.0", CRASHES)
+    said = install(alpine, code=1, INSTALL_EDGEK_VERSION="2.0")
+    assert "it gave up, so it is stopped" in said
+    assert "ValueError: no such thing: 7" in said
+    assert "edgek" not in alpine.run("rc-update show default")
+
+
+def test_without_openrc_a_supervisor_keeps_it_running(alpine: AlpineLike) -> None:
+    alpine.add_glibc()
+    alpine.run("rm /sbin/openrc-run")
+    assert "in the background (no systemd or OpenRC here" in install(alpine, INSTALL_EDGEK_VERSION="1.0")
+    process = alpine.run("cat /run/edgek/edgek.pid").strip()
+    alpine.run(f"kill {process}; until [ $(cat /run/edgek/edgek.pid) != {process} ]; do sleep 0.2; done")
+    alpine.run("edgek-uninstall")
+    assert "sleep 600" not in alpine.run("ps")
