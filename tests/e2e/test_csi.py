@@ -245,14 +245,20 @@ def test_mounts_travel_between_a_drivers_pod_and_the_node(cluster: Cluster, driv
     }
     sees = pod("sees", source, "true")
     sees["spec"]["containers"][0]["volumeMounts"][0]["mountPropagation"] = "HostToContainer"
-    cluster.apply(sees)
+    sees["spec"]["containers"][0]["securityContext"] = {"privileged": True}
+    blind = pod("blind", source, "true")  # None, the default
+    cluster.apply(sees, blind)
     runs(driver, "sees")
+    runs(driver, "blind")
     cluster.apply(brings)
     runs(driver, "brings")
     cluster.until(lambda: str(place / "in") in cluster.mounts(), 10, "the mount is seen on the node")
     assert (place / "in" / "file").read_text() == "seen\n"
     assert cluster.kubectl("exec", "sees", "--", "cat", "/v/in/file") == "seen"
-    cluster.kubectl("delete", "pod", "sees", "brings")
+    assert cluster.kubectl("exec", "blind", "--", "ls", "/v/in") == ""
+    cluster.kubectl("exec", "sees", "--", "sh", "-c", "mkdir /v/own && mount -t tmpfs none /v/own && echo mine > /v/own/file")
+    assert os.listdir(place / "own") == []  # what it mounts stays with it
+    cluster.kubectl("delete", "pod", "sees", "brings", "blind")
     subprocess.run(["umount", str(place / "in")], check=True)
     os.rmdir(place / "in")
 

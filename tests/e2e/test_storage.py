@@ -23,11 +23,11 @@ def claim(name: str, size: str = "20Mi", **spec: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": wanted}
 
 
-def pod(name: str, *claims: str, user: int | None = None) -> dict[str, Any]:
+def pod(name: str, *claims: str, user: int | None = None, image: str = IMAGES[0]) -> dict[str, Any]:
     """Each claim is at /NAME of the claim."""
     container: dict[str, Any] = {
         "name": "c",
-        "image": IMAGES[0],
+        "image": image,
         "command": ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.2; done"],
         "volumeMounts": [{"name": each, "mountPath": f"/{each}"} for each in claims],
     }
@@ -82,8 +82,9 @@ def says(cluster: Cluster, kind: str, name: str, reason: str) -> str:
 
 
 def test_pods_of_a_set_find_their_data_after_whatever_happens(cluster: Cluster) -> None:
-    """Two members with claims of their own, replaced, with their agent killed, and with their containers restarted."""
+    """Two members with claims of their own: replaced, their agent killed, a container restarted, upgraded, the node rebooted."""
     members = [pod(f"db-{number}", f"data-{number}", f"log-{number}") for number in (0, 1)]
+    upgraded = [pod(f"db-{number}", f"data-{number}", f"log-{number}", image=IMAGES[1]) for number in (0, 1)]
     cluster.apply(*(claim(f"{kind}-{number}") for kind in ("data", "log") for number in (0, 1)))
     assert phase(cluster, "data-0") == "Pending"
     replace(cluster, *members)
@@ -107,7 +108,11 @@ def test_pods_of_a_set_find_their_data_after_whatever_happens(cluster: Cluster) 
     check()
     cluster.stop()
     cluster.start()
-    replace(cluster, *members)
+    replace(cluster, *upgraded)
+    check()
+    cluster.power_cut()
+    cluster.start()
+    cluster.until(lambda: restarts(cluster, "db-0") == restarts(cluster, "db-1") == 1, SOON_S, "the node started its pods again")
     check()
     for number in (0, 1):
         cluster.kubectl("delete", "pod", f"db-{number}")
