@@ -139,7 +139,8 @@ def test_an_old_kernel() -> None:
 def test_a_clock_of_1970() -> None:
     code, found = run("PREFIX='faketime 1970-01-02'")
     assert "the clock says 1970-01-0" in found
-    assert code == 1
+    assert "date -s" in found
+    assert code == 0, "edgek gets by"
 
 
 def test_a_machine_without_a_hosts_file(tmp_path: Path) -> None:

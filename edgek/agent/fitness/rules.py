@@ -157,9 +157,8 @@ def hosts(seen: Surroundings, config: Config) -> Iterator[Finding]:
 def surroundings(seen: Surroundings, config: Config) -> Iterator[Finding]:
     stamp = datetime.fromtimestamp(seen.clock, UTC).strftime("%Y-%m-%d %H:%M")
     if seen.clock < CLOCK_LEAST:
-        yield Finding(
-            "problem", f"the clock says {stamp} UTC", "set it (`date -s`), or let chrony or systemd-timesyncd do it; certificates depend on it"
-        )
+        remedy = "edgek gets by, registries do not: set it (`date -s`), or let chrony or systemd-timesyncd do it"
+        yield Finding("advice", f"the clock says {stamp} UTC, which is before edgek was made", remedy)
     else:
         yield Finding("ok", f"the clock says {stamp} UTC")
     memory = f"{seen.memory_bytes >> 20} MiB of memory"
