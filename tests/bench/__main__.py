@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.bench.figures import Figure, figures, table
 
-BENCHMARKS = ("start", "rest", "pods", "api", "store", "dns", "proxy", "network", "storage", "agent", "hollow", "board")
+BENCHMARKS = ("start", "rest", "pods", "api", "store", "dns", "proxy", "network", "storage", "agent", "hollow", "packed", "board")
 
 
 def main() -> int:

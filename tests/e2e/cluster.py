@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMAND = (os.environ["EDGEK_PACKED"],) if "EDGEK_PACKED" in os.environ else (sys.executable, "-m", "edgek")  # the one file, or this checkout
+SOURCE = (sys.executable, "-m", "edgek")  # this checkout
+COMMAND = (os.environ["EDGEK_PACKED"],) if "EDGEK_PACKED" in os.environ else SOURCE  # or the one file
 START_S = 60.0
 SETTLE_S = 90.0
 _numbers = itertools.count(os.getpid() % 200)
@@ -41,6 +42,7 @@ class Cluster:
         self.kubeconfig = self.folder / "kubeconfig"
         self.log = self.folder / "log"
         self.flags = flags
+        self.command: Sequence[str] = COMMAND
         number = next(_numbers) % 250
         self.node_ip, self.outside_ip = f"198.51.100.{number}", f"198.18.{number}.1"
         self.inside_ip = f"198.18.{number}.2"
@@ -64,7 +66,7 @@ class Cluster:
     # The server.
 
     def edgek(self, *arguments: str | Path) -> list[str]:
-        return self.inside(*COMMAND, *arguments)
+        return self.inside(*self.command, *arguments)
 
     def run(self, *arguments: str | Path, code: int = 0) -> str:
         """What a command of edgek prints, on both channels."""
