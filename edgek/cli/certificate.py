@@ -33,12 +33,18 @@ KUBELET = "kubelet"
 NAMES = (*certificates.LEAVES, KUBELET)
 FLAGS = (*access.OPTIONS, "write-kubeconfig", "node-name", "join")
 
+CANNOT_VOUCH = """
+The former authority may not vouch for another one (its pathLenConstraint is 0). Nodes that are linked follow all the same; those that are away now
+join again with the new token, and whoever has only the former authority (pods that read it when they started, copies of the kubeconfig) needs the
+new one."""
+
 AFTER_NEW_AUTHORITIES = """\
 Both are trusted now, the former authorities and the new ones, and nothing has to be done at once:
 - nodes that are linked follow by themselves within seconds, others when they are back; no token is needed for that
 - pods' kube-root-ca.crt names both; a program that reads it only when it starts goes on with the former one
 - `edgek token` prints the new token; that of before works until the end
 - {kubeconfig} is written anew; give copies of it to those who have copies
+- `edgek backup`: one of before has the former authorities, and restored later it would not be believed
 When all nodes were back, pods that are older than an hour were restarted and kubeconfigs were given out: `edgek certificate rotate-ca --finish`."""
 
 
@@ -149,6 +155,7 @@ def _replace(config: Config, path: Path | None) -> int:
     if not server_pki.serving_path(folder).exists():
         raise UsageError(f"{folder} holds no authorities: this is done on the server, which was started once; or name its --data-dir")
     given, account_key = certificates.given_in(path) if path else (None, b"")
+    former = pki.load(server_pki.authority_path(folder, server_pki.SERVER_CA))
     replaced = certificates.rotate_authorities(folder, given, account_key)
     if account_key or given is None:
         replaced = [*replaced, "the key for service account tokens"]
@@ -156,6 +163,8 @@ def _replace(config: Config, path: Path | None) -> int:
     keys = server_pki.open_keys(folder, certificates.served_names(folder))
     code = trio.run(_tell_whether_taken_up, config, keys)
     print(f"\n{AFTER_NEW_AUTHORITIES.format(kubeconfig=config.write_kubeconfig)}")
+    if server_pki.SERVER_CA in replaced and former is not None and not pki.may_vouch(former):
+        print(CANNOT_VOUCH)
     return code
 
 

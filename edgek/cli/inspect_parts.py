@@ -95,7 +95,7 @@ async def commands(config: Config) -> AsyncIterator[File]:
 
 async def configuration(config: Config) -> AsyncIterator[File]:
     lines = [f"{name}: {value}" for name, value in attrs.asdict(config).items() if name not in ("token", "agent_token")]
-    lines += [f"{name}: {'given' if getattr(config, name) else ''}" for name in ("token", "agent_token")]
+    lines += [f"{name} {'was given' if getattr(config, name) else 'was not given'}" for name in ("token", "agent_token")]
     yield File("config/effective.txt", "\n".join(sorted(lines)) + "\n")
     for file in (Path(os.environ.get("EDGEK_CONFIG", DEFAULT_CONFIG_FILE)), config.private_registry, *SERVICE_FILES):
         if file.exists():

@@ -91,6 +91,14 @@ def vouch(former: Pair, successor: bytes) -> bytes:
     return _sign(_load_signer(former.key), issuer.subject, certificate.subject, key, extensions, days)
 
 
+def may_vouch(authority: Pair) -> bool:
+    """Whether anybody takes its word for another authority: its pathLenConstraint may forbid that."""
+    from cryptography import x509
+
+    constraints = x509.load_pem_x509_certificate(authority.certificate).extensions.get_extension_for_class(x509.BasicConstraints).value
+    return constraints.path_length is None or constraints.path_length > 0
+
+
 def checked_authority(certificate: bytes, key: bytes) -> Pair:
     """Somebody's own authority: its certificate, its parents' behind that, and its key. Raises ValueError that says what is wrong with it."""
     from cryptography import x509

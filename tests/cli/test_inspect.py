@@ -39,7 +39,7 @@ def test_where_nothing_runs_there_is_a_bundle_that_says_so(config: Config, tmp_p
         members = {member.name.partition("/")[2]: archive.extractfile(member) for member in archive}
         texts = {name: content.read().decode() for name, content in members.items() if content}
     assert "somebody said <blotted>" in texts["logs/containerd.log"]
-    assert "token: given" in texts["config/effective.txt"]
+    assert "\ntoken was given" in texts["config/effective.txt"]
     assert "cluster: cannot reach" in texts["problems.txt"]
     assert "api-server" in texts["certificates.txt"]
     assert "kernel" in texts["versions.txt"]

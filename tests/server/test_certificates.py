@@ -204,3 +204,8 @@ def test_the_same_key_with_a_longer_life_needs_nobodys_word(keys: Keys, tmp_path
     assert not pki.cross_path(keys.folder).exists()
     assert fresh.serving == keys.serving
     assert believes(keys.server_ca.certificate, fresh)
+
+
+def test_an_authority_that_may_not_vouch_for_another_is_known_as_such(keys: Keys) -> None:
+    assert host_pki.may_vouch(keys.server_ca)
+    assert not host_pki.may_vouch(valid_from(datetime.now(UTC)))
