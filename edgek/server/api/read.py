@@ -245,17 +245,18 @@ def check_fields(kind: Kind, asked: ListOptions) -> None:
 
 
 def matches(record: Record, asked: ListOptions) -> bool:
-    if not asked.labels.is_empty and not asked.labels.matches(record.labels):
-        return False
-    return all((_field(record, each.field) == each.value) == each.equal for each in asked.fields.requirements)
+    """Asked twice for every change of a Pod by every node's watch."""
+    for each in asked.fields.requirements:
+        if (_field(record, each.field) == each.value) is not each.equal:
+            return False
+    return asked.labels.is_empty or asked.labels.matches(record.labels)
 
 
 def _field(record: Record, field: str) -> str:
-    if field == "metadata.name":
-        return record.key.name
-    if field == "metadata.namespace":
-        return record.key.namespace
-    return record.fields.get(field, "")
+    found = record.fields.get(field)
+    if found is not None:
+        return found
+    return {"metadata.name": record.key.name, "metadata.namespace": record.key.namespace}.get(field, "")
 
 
 def _token(revision: int, namespace: str, name: str, within: str) -> str:
