@@ -8,6 +8,9 @@
 #   PROCS     specs at once (default 6)
 #   KEEP=1    leave the cluster running afterwards, and say how to reach it
 # Results: the summary here, everything in $WORK/results/<time>.
+#
+# Beyond the suite: specs that enter their host by its first process (`[Driver: local]`) fail where nobody may do that, as in a sandbox. With an edgek
+# in a PID namespace of its own (unshare --pid --fork --kill-child --mount-proc sh -c 'mount --make-rshared /; exec "$@"' ...) that process is one of ours.
 set -euo pipefail
 HERE=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 JUDGES=$HERE/../shared/judges

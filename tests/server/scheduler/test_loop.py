@@ -310,6 +310,24 @@ async def test_why_a_pod_waits_is_said_even_when_nobody_listened_at_first(tmp_pa
         assert said(cluster, "large") == ("Unschedulable", "0/1 nodes are available: 1 Insufficient cpu.")
 
 
+async def test_a_pod_that_waits_for_storage_is_tried_again_when_its_driver_says_that_there_is_some(tmp_path: Path, autojump_clock: Any) -> None:
+    async with open_scene(tmp_path, "a") as cluster:
+        await cluster.create(kinds.CSI_DRIVER, {"metadata": {"name": "disks.example"}, "spec": {"storageCapacity": True}})
+        made = {"metadata": {"name": "disks"}, "provisioner": "disks.example", "volumeBindingMode": "WaitForFirstConsumer"}
+        await cluster.create(kinds.STORAGE_CLASS, made)
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim(storage_class="disks"))
+        await cluster.create(kinds.POD, pod("user", **with_claim()))
+        await cluster.settle()
+        assert said(cluster, "user") == ("Unschedulable", "0/1 nodes are available: 1 node(s) did not have enough free storage.")
+        room = {"metadata": {"name": "room"}, "storageClassName": "disks", "nodeTopology": {"matchLabels": {"kubernetes.io/hostname": "a"}}}
+        await cluster.create(kinds.CSI_STORAGE_CAPACITY, {**room, "capacity": "1Ki"})
+        await cluster.settle()
+        assert loop.SELECTED_NODE not in objects.annotations(cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "work"))
+        await cluster.change(kinds.CSI_STORAGE_CAPACITY, "room", {"capacity": "1Ti"})
+        await cluster.settle()
+        assert objects.annotations(cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "work"))[loop.SELECTED_NODE] == "a"
+
+
 async def test_the_node_of_a_claim_is_written_even_when_that_failed_at_first(tmp_path: Path, autojump_clock: Any) -> None:
     async with open_scene(tmp_path, "a") as cluster:
         cluster.exchange.trouble = once("request lost", lambda request: "persistentvolumeclaims" in request.path and request.method == "PATCH")
