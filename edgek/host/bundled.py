@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+LOADER = "_EDGEK_LOADER"  # set by packaging/onefile/launch.c
+
 
 def folder() -> Path | None:
     """``bin`` of the unpacked tree; None when this is no packed edgek."""
@@ -30,6 +32,15 @@ def images() -> Path | None:
     place = folder()
     found = place.parent / "images" if place else None
     return found if found and found.exists() else None
+
+
+def loader() -> list[str]:
+    """What must stand before the command line of a program of ours that is linked to glibc; empty where the machine's own glibc will do.
+
+    The launcher decides that: where it does not, it started us so, too.
+    """
+    program, place = os.environ.get(LOADER, ""), folder()
+    return [program, "--library-path", f"{Path(program).parent}:{place.parent / '_internal'}"] if program and place else []
 
 
 def go_first() -> None:

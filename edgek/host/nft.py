@@ -104,10 +104,11 @@ class _Helper:
 
     def __init__(self, program: Path) -> None:
         self._program = program
-        self._child: subprocess.Popen[bytes] | None = process.start_talking([program])
+        self._command: list[str | Path] = [*bundled.loader(), program]
+        self._child: subprocess.Popen[bytes] | None = process.start_talking(self._command)
 
     def run(self, program: bytes) -> tuple[bool, bytes, bytes]:
-        self._child = self._child or process.start_talking([self._program])
+        self._child = self._child or process.start_talking(self._command)
         try:
             return _ask(self._child, program)
         except (OSError, EOFError):

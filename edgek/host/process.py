@@ -16,6 +16,8 @@ from pathlib import Path
 import attrs
 import trio
 
+from edgek.host import bundled
+
 KILLED_S = 1.0  # for a killed process to end
 
 
@@ -24,7 +26,7 @@ PACKAGES = Path(__file__).parents[2]  # where edgek is imported from
 
 def ourselves(*arguments: str | Path) -> list[str]:
     """The command line of another edgek like this one: from the packed file, or by this Python."""
-    return [sys.executable, *([] if getattr(sys, "frozen", False) else ["-m", "edgek"]), *map(str, arguments)]
+    return [*bundled.loader(), sys.executable, *([] if getattr(sys, "frozen", False) else ["-m", "edgek"]), *map(str, arguments)]
 
 
 def our_environment() -> dict[str, str]:
