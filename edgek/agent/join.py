@@ -169,10 +169,11 @@ class Membership:
             task_status.started()
             try:
                 while True:
+                    self._look = trio.Event()
                     self._tell_time()
                     self._reload()
                     pause_s = RENEWAL_CHECK_S * random.uniform(0.8, 1.2)
-                    if self._wanted or any(pki.renewal_is_due(path.read_bytes()) for path in (self.folder.client, self.folder.serving)):
+                    if self._wanted or any(map(_is_due, (self.folder.client, self.folder.serving))):
                         pause_s = await self._try_to_renew() or pause_s
                     await occasions.wait(pause_s, self._look.wait)
             finally:
@@ -184,15 +185,18 @@ class Membership:
             self.trust.tell_time()
 
     def _reload(self) -> None:
-        """A command may have renewed the certificate in our place."""
-        found = self.folder.client.read_bytes()
-        if found != self._loaded:
-            self._loaded = found
-            self.trust.reload()
+        """A command may have renewed the certificate in our place. What cannot be read is made anew."""
+        try:
+            found = self.folder.client.read_bytes()
+            if found != self._loaded:
+                self.trust.reload()
+                self._loaded = found
+        except (OSError, ValueError) as exc:
+            log.warning("the node's certificate cannot be read", file=self.folder.client, error=exc)
 
     async def _try_to_renew(self) -> float | None:
         """After how long to try again, where it did not work."""
-        self._wanted, self._look = False, trio.Event()
+        self._wanted = False
         try:
             await self.renew()
         except (errors.ApiError, Disconnected, OSError) as exc:
@@ -205,7 +209,7 @@ class Membership:
     async def renew(self) -> None:
         """New certificates, and the authorities as they are now. Raises ApiError, Disconnected, OSError."""
         name = self.config.node_name
-        bare = self._refused or pki.renewal_is_due(self.folder.client.read_bytes(), days=0)
+        bare = self._refused or _is_due(self.folder.client, days=0)
         self._refused = False
         keys = await Worker(1).run(_make_keys, name)
         asked = _application(self.config, self.folder, keys)
@@ -223,6 +227,14 @@ class Membership:
         self._wanted = False  # these are of the newest authorities already
         self.learn(welcome.cluster)
         log.info("certificates renewed")
+
+
+def _is_due(file: Path, days: float = pki.RENEW_DAYS) -> bool:
+    """What is not there, or is no certificate, is due."""
+    try:
+        return pki.renewal_is_due(file.read_bytes(), days)
+    except (OSError, ValueError):
+        return True
 
 
 async def enter(config: Config) -> Membership:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from edgek.agent import join
 from edgek.agent.join import Folder, Membership
@@ -302,6 +303,8 @@ async def test_a_node_follows_its_cluster_to_another_authority_and_loses_the_for
         server.renew()
         membership.follow(server.keys.server_authorities)  # as it is told over a link
         assert membership.folder.server_authority.read_bytes() == server.keys.server_ca.certificate
+        await trio.testing.wait_all_tasks_blocked(0.5)
+        assert not membership._look.is_set(), "it rests"
     assert (await asked(membership)).status != 401
     again = await join.enter(server.config(token=str(JoinToken("x", "server", authority_hash(former.server_ca.certificate)))))
     assert again.folder.client.read_bytes() == membership.folder.client.read_bytes(), "the token of then is of this cluster still"
@@ -398,6 +401,14 @@ async def test_a_certificate_that_a_command_renewed_is_shown_by_the_agent_that_r
         assert kept is not None
         await kept.renew()
         await until(lambda: membership.trust.context is not before)
+
+
+async def test_a_certificate_that_somebody_has_deleted_is_made_anew(server: Joinable) -> None:
+    membership = await join.enter(server.config())
+    async with running(membership):
+        membership.folder.client.unlink()
+        await until(membership.folder.client.exists)
+    assert (await asked(membership)).status != 401
 
 
 async def test_the_cluster_notes_which_authorities_a_node_follows(server: Joinable) -> None:
