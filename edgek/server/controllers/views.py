@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from sys import intern
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
 from edgek.host import wallclock
 from edgek.model import objects, when_away
+from edgek.model.alike import shared, shared_map
 from edgek.model.objects import Object
 from edgek.model.when_away import WhenAway
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
-T = TypeVar("T")
 
 FINISHED = frozenset({"Succeeded", "Failed"})
 
@@ -68,8 +68,14 @@ def meta(obj: Object) -> MetaView:
         OwnerView(each.get("apiVersion", ""), each.get("kind", ""), each.get("name", ""), each.get("uid", ""), bool(each.get("blockOwnerDeletion")))
         for each in objects.owners(obj)
     )
-    finalizers = tuple(objects.finalizers(obj))
-    return MetaView(objects.namespace(obj), objects.name(obj), objects.uid(obj), owners, finalizers, objects.is_deleting(obj))
+    return MetaView(
+        namespace=intern(objects.namespace(obj)),
+        name=intern(objects.name(obj)),
+        uid=intern(objects.uid(obj)),
+        owners=shared(owners),
+        finalizers=shared(tuple(objects.finalizers(obj))),
+        deleting=objects.is_deleting(obj),
+    )
 
 
 @attrs.frozen
@@ -171,13 +177,12 @@ def pod(obj: Object) -> PodView:
     containers = status.get("containerStatuses") or ()
     first = status.get("initContainerStatuses") or ()
     ended = [(each.get("name", ""), (each.get("state") or {}).get("terminated")) for each in (*first, *containers)]
-    labels = objects.labels(obj)
     now = wallclock.now()
     return PodView(
         namespace=intern(objects.namespace(obj)),
-        name=objects.name(obj),
-        uid=objects.uid(obj),
-        labels=_shared(labels, ("labels", *sorted(labels.items()))),
+        name=intern(objects.name(obj)),
+        uid=intern(objects.uid(obj)),
+        labels=shared_map(objects.labels(obj)),
         finalizers=tuple(objects.finalizers(obj)),
         owner_kind=intern(owner.get("kind", "")),
         owner_name=intern(owner.get("name", "")),
@@ -197,7 +202,7 @@ def pod(obj: Object) -> PodView:
         host_network=bool(spec.get("hostNetwork")),
         hostname=spec.get("hostname") or "",
         subdomain=spec.get("subdomain") or "",
-        ports=_shared(_ports(spec)),
+        ports=shared(_ports(spec)),
         claims=_claims(objects.name(obj), spec),
         own_claims=_own_claims(objects.name(obj), spec),
         deletion_cost=_number(objects.annotations(obj).get(DELETION_COST), 0),
@@ -205,7 +210,7 @@ def pod(obj: Object) -> PodView:
         index_failures=_number(objects.annotations(obj).get(INDEX_FAILURES), 0),
         finished_at=min(now, max((stamp(how.get("finishedAt")) for _, how in ended if how), default=0.0)),
         exit_codes=tuple((name, how.get("exitCode", 0)) for name, how in ended if how),
-        conditions=_shared(tuple((type_, each.get("status", "")) for type_, each in conditions.items())),
+        conditions=shared(tuple((type_, each.get("status", "")) for type_, each in conditions.items())),
         tolerations=_tolerations(spec),
         grace_s=float(30 if (grace := spec.get("terminationGracePeriodSeconds")) is None else max(0, grace)),
         when_away=when_away.of(objects.annotations(obj)),
@@ -275,20 +280,7 @@ def _tolerations(spec: Object) -> tuple[Toleration, ...]:
         for each in spec.get("tolerations") or ()
         if each.get("effect") in (None, "", "NoExecute")
     )
-    return _shared(found)
-
-
-# What pods of one owner have in common they share: labels, ports, tolerations, conditions.
-_SHARED: dict[Any, Any] = {}
-SHARED_MOST = 4096  # values; then sharing begins anew
-
-
-def _shared(value: T, key: Any = None) -> T:
-    """A value equal to this one. ``key`` stands for a value that cannot be hashed, and must equal no such value: without one, ``()`` is ``()``."""
-    if len(_SHARED) >= SHARED_MOST:
-        _SHARED.clear()
-    found: T = _SHARED.setdefault(value if key is None else key, value)
-    return found
+    return shared(found)
 
 
 def _number(text: Any, otherwise: int) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 import attrs
 
 from edgek.model import objects, requests, selectors
+from edgek.model.alike import shared, shared_map
 from edgek.model.local_storage import driver_of
 from edgek.model.objects import Object
 
@@ -86,27 +88,27 @@ def pod(obj: Object) -> Pod:
     scheduled = objects.condition(obj, "PodScheduled") or {}
     containers = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
     return Pod(
-        namespace=objects.namespace(obj),
-        name=objects.name(obj),
-        uid=objects.uid(obj),
-        labels=objects.labels(obj),
-        node=spec.get("nodeName") or "",
-        requests=requests.of_pod(spec),
-        ports=requests.host_ports(spec),
-        node_selector=spec.get("nodeSelector") or {},
+        namespace=intern(objects.namespace(obj)),
+        name=intern(objects.name(obj)),
+        uid=intern(objects.uid(obj)),
+        labels=shared_map(objects.labels(obj)),
+        node=intern(spec.get("nodeName") or ""),
+        requests=shared_map(requests.of_pod(spec)),
+        ports=shared(requests.host_ports(spec)),
+        node_selector=shared_map(spec.get("nodeSelector") or {}),
         affinity=spec.get("affinity") or {},
         spread=tuple(spec.get("topologySpreadConstraints") or ()),
-        tolerations=tuple(_toleration(t) for t in spec.get("tolerations") or ()),
+        tolerations=shared(tuple(_toleration(t) for t in spec.get("tolerations") or ())),
         priority=int(spec.get("priority") or 0),
         preempts=spec.get("preemptionPolicy") != "Never",
-        owner_uid=(objects.controller_of(obj) or {}).get("uid", ""),
+        owner_uid=intern((objects.controller_of(obj) or {}).get("uid", "")),
         claims=requests.claims(objects.name(obj), spec),
-        images=tuple(c.get("image") or "" for c in containers),
-        created=str(objects.metadata(obj).get("creationTimestamp") or ""),
+        images=shared(tuple(c.get("image") or "" for c in containers)),
+        created=intern(str(objects.metadata(obj).get("creationTimestamp") or "")),
         gated=bool(spec.get("schedulingGates")),
         finished=status.get("phase") in ("Succeeded", "Failed"),
         deleting=objects.is_deleting(obj),
-        scheduler=spec.get("schedulerName") or DEFAULT_SCHEDULER,
+        scheduler=intern(spec.get("schedulerName") or DEFAULT_SCHEDULER),
         scheduled_message=str(scheduled.get("message") or "") if scheduled.get("status") == "False" else "",
     )
 
