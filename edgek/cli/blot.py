@@ -30,6 +30,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"(--[\w-]*{_NAMES}(?:\s+|=))(?!-)[^\s\"']+", re.IGNORECASE), rf"\1{BLOT}"),
     (re.compile(rf"([\w.-]*{_NAMES}\\?[\"']?\s*[:=][ \t]*){_VALUE}", re.IGNORECASE), rf"\1{BLOT}"),
 )
+_FLAG = re.compile(rf"--?[\w-]*{_NAMES}", re.IGNORECASE)  # its secret is the next word
+_NAMED = re.compile(rf"[\w.-]*{_NAMES}", re.IGNORECASE)
 _DROPPED = ("kubectl.kubernetes.io/last-applied-configuration",)  # says it all once more
 
 
@@ -54,11 +56,12 @@ class Blotter:
 
 def _without_values(value: Any, within: str = "") -> Any:
     if isinstance(value, list):
-        return [_without_values(each, within) for each in value]
+        after_flag = [False, *(isinstance(each, str) and _FLAG.fullmatch(each) is not None for each in value)]
+        return [BLOT if hidden else _without_values(each, within) for each, hidden in zip(value, after_flag, strict=False)]
     if not isinstance(value, dict):
         return value
     found = {key: _without_values(each, key) for key, each in value.items() if key not in _DROPPED and key != "managedFields"}
-    if within == "env" and "value" in found:
+    if "value" in found and (within == "env" or _NAMED.fullmatch(str(found.get("name")))):
         found["value"] = BLOT
     return found
 

@@ -110,6 +110,14 @@ def test_objects_lose_what_containers_find_in_their_environment_and_what_says_it
     assert found["spec"]["containers"][0]["env"][1]["valueFrom"]["secretKeyRef"] == {"name": "n"}
 
 
+def test_objects_lose_the_word_after_a_flag_and_the_value_beside_a_name() -> None:
+    found = json.loads(
+        nobody.objects([{"args": ["--user", "u", "--password", "S3CRET", "--verbose"], "x": [{"name": "API_KEY", "value": "S3CRET"}]}])
+    )[0]
+    assert found["args"] == ["--user", "u", "--password", BLOT, "--verbose"]
+    assert found["x"] == [{"name": "API_KEY", "value": BLOT}]
+
+
 def encoded(**values: str) -> dict[str, str]:
     return {key.replace("_", "."): base64.b64encode(value.encode()).decode() for key, value in values.items()}
 
