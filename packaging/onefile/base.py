@@ -5,6 +5,7 @@ It is the oldest that is served (glibc 2.36). Compilers are this machine's; what
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -36,8 +37,11 @@ def prepare(arch: Arch, pins: Pins) -> Path:
     if not (EMULATORS / f"qemu-{arch.kernel}").exists():
         raise BuildError(f"this kernel starts no programs for {arch.name}: install qemu-user-static and binfmt-support, then run packaging/build.sh")
     folder = place(arch, pins)
-    if not folder.exists():
-        _make(folder, arch, wanted)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another build may be about to make it
+        if not folder.exists():
+            _make(folder, arch, wanted)
     return folder
 
 
