@@ -1,7 +1,7 @@
 """The one file for arm64, on another kind of machine: its programs, and what runs of it under qemu's user emulation. Pods do not: that needs a kernel.
 
-What ``packaging/build.sh --arch arm64`` left in ``dist`` is tried, if it was built from these sources. CI builds it where an earlier build left what takes
-longest (two minutes then); elsewhere that is not asked of who only wants to run the tests.
+What ``packaging/build.sh --arch arm64`` left in ``dist`` is tried, if it was built from these sources. CI builds it where it was built before: with what
+Go and ``base.py`` keep, that takes two minutes. Elsewhere it would take twice as long or more, and is not done by the way.
 """
 
 from __future__ import annotations
