@@ -27,8 +27,11 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"), BLOT),  # a bootstrap token
     (re.compile(r"(://[^/\s:@\"']*):[^@/\s\"']+@"), rf"\1:{BLOT}@"),
     (re.compile(r"\b(bearer|basic|digest)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\1 {BLOT}"),
-    (re.compile(rf"(--[\w-]*{_NAMES}(?:\s+|=))(?!-)[^\s\"']+", re.IGNORECASE), rf"\1{BLOT}"),
-    (re.compile(rf"([\w.-]*{_NAMES}\\?[\"']?\s*[:=][ \t]*){_VALUE}", re.IGNORECASE), rf"\1{BLOT}"),
+    (re.compile(rf"(--[\w-]{{0,64}}{_NAMES}(?:\s+|=))(?!-)[^\s\"']+", re.IGNORECASE), rf"\1{BLOT}"),
+    (
+        re.compile(rf"({_NAMES}\\?[\"']?\s*[:=][ \t]*){_VALUE}", re.IGNORECASE),
+        rf"\1{BLOT}",
+    ),  # without what the name begins with: that would be looked for at every letter
 )
 _FLAG = re.compile(rf"--?[\w-]*{_NAMES}", re.IGNORECASE)  # its secret is the next word
 _NAMED = re.compile(rf"[\w.-]*{_NAMES}", re.IGNORECASE)

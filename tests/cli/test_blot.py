@@ -118,6 +118,11 @@ def test_objects_lose_the_word_after_a_flag_and_the_value_beside_a_name() -> Non
     assert found["x"] == [{"name": "API_KEY", "value": BLOT}]
 
 
+def test_a_megabyte_without_a_break_takes_no_longer_than_words_do() -> None:
+    """Or it would be hours."""
+    assert len(nobody.text("x" * (1 << 20))) == 1 << 20
+
+
 def encoded(**values: str) -> dict[str, str]:
     return {key.replace("_", "."): base64.b64encode(value.encode()).decode() for key, value in values.items()}
 
