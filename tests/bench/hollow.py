@@ -26,9 +26,10 @@ LINES = {"memory_per_agent_mb": at_most(0.5), "cpu_percent": at_most(10), "pods_
 AGENTS, PROCESSES = 100, 4
 DEPLOYMENTS, REPLICAS = 10, 100
 DEADLINE_S = 240.0
-EMPTY_SETTLE_S = 10.0
+QUIET_S = 3.0  # a server that has used no CPU for so long has begun
 SETTLE_S = 45.0  # a volatile object may ride with a late write, and a bookmark is due
 REST_S = 60.0
+ONE_LIFE = {"EDGEK_BEGUN_ANEW": "1"}  # a process of many agents cannot begin again when one of them has made its keys
 WATCHED_FOLDERS = 2  # by each agent: its manifests and its storage drivers
 INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 NODES = "/api/v1/nodes"
@@ -41,40 +42,68 @@ def measure() -> dict[str, float]:
         server.cluster.start(ready=False)
         server.cluster.until(server.cluster.kubeconfig.exists, 30, "the API listens")
         server.wait_for_account()
-        time.sleep(EMPTY_SETTLE_S)
-        before = server.server.memory_mb()
-        token = server.cluster.run("token", *server.cluster.paths()).strip()
-        with _room_to_watch(), _watch(server.access(), NODES) as nodes, _agents(server, token):
-            found = _spent(server.server, "join", lambda: _until(nodes, AGENTS, _is_ready))
+        _until_quiet(server.server)
+        empty = server.server.memory_mb()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_room_to_watch())
+            join = _Join(server, stack)
+            join.agents(1, 1)
+            _until_quiet(server.server)
+            one = server.server.memory_mb()
+            found = {"empty_resident_mb": empty["resident"], "first_agent_mb": one["resident"] - empty["resident"]}
+            found |= _spent(server.server, "join", lambda: join.agents(AGENTS - 1, PROCESSES))
             time.sleep(SETTLE_S)
-            found |= _memory(server.server, before, "joined") | _at_rest(server, "joined_")
+            found |= _memory(server.server, one, "joined") | _at_rest(server, "joined_")
             with _watch(server.access(), box.PODS) as pods:
                 found |= _spent(server.server, "pods_running", lambda: _run_pods(server.access(), pods))
             time.sleep(SETTLE_S)
-            memory, rest = _memory(server.server, before, "pods"), _at_rest(server, "")
+            memory, rest = _memory(server.server, one, "pods"), _at_rest(server, "")
+            join.check()
         return {**found, **memory, **rest, "memory_per_agent_mb": memory["pods_per_agent_mb"]}
     finally:
         server.cluster.remove()
 
 
-@contextlib.contextmanager
-def _agents(server: Box, token: str) -> Iterator[None]:
-    folder, log = server.cluster.folder / "hollow", server.cluster.folder / "hollow.log"
-    share, started = AGENTS // PROCESSES, list[subprocess.Popen[bytes]]()
-    try:
-        for number in range(PROCESSES):
-            own = folder / str(number)
-            own.mkdir(parents=True)
-            argv = hollow_agents.argv(f"https://{server.cluster.inside_ip}:6443", token, own, 1 + number * share, share)
-            with log.open("ab") as out:
-                started.append(subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True, cwd=REPOSITORY))
-        yield
-        assert all(each.poll() is None for each in started), log.read_text()[:6000]
-    finally:
-        for each in started:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(each.pid, signal.SIGKILL)  # what they hold in memory and have mounted goes with them
-            each.wait()
+class _Join:
+    """Processes of hollow agents; what they hold in memory and have mounted goes with them when the stack is closed."""
+
+    def __init__(self, server: Box, stack: contextlib.ExitStack) -> None:
+        self._server = server
+        self._stack = stack
+        self._token = server.cluster.run("token", *server.cluster.paths()).strip()
+        self._log = server.cluster.folder / "hollow.log"
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._joined = 0
+
+    def agents(self, count: int, processes: int) -> None:
+        """Join so many more; returns when all of them are Ready."""
+        with _watch(self._server.access(), NODES) as nodes:
+            names = {hollow_agents.name(self._joined + number) for number in range(1, count + 1)}
+            share = -(-count // processes)
+            for first in range(0, count, share):
+                self._start(self._joined + first + 1, min(share, count - first))
+            self._joined += count
+            _until(nodes, names, _is_ready)
+
+    def check(self) -> None:
+        assert all(each.poll() is None for each in self._started), self._log.read_text()[:4000]
+
+    def _start(self, first: int, count: int) -> None:
+        folder = self._server.cluster.folder / "hollow" / str(first)
+        folder.mkdir(parents=True)
+        argv = hollow_agents.argv(f"https://{self._server.cluster.inside_ip}:6443", self._token, folder, first, count)
+        with self._log.open("ab") as out:
+            started = subprocess.Popen(
+                argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True, cwd=REPOSITORY, env={**os.environ, **ONE_LIFE}
+            )
+        self._started.append(started)
+        self._stack.callback(_end, started)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @contextlib.contextmanager
@@ -102,10 +131,17 @@ def _watch(access: Access, path: str) -> Iterator[Watch]:
         watch.close()
 
 
-def _until(watch: Watch, count: int, shows: Callable[[dict[str, Any]], bool]) -> None:
-    """So many objects are as wanted, as the watch tells."""
+def _until_quiet(process: Process) -> None:
+    spent, deadline = -1.0, time.monotonic() + DEADLINE_S
+    while (now := process.cpu_s()) > spent + 0.02 and time.monotonic() < deadline:
+        spent = now
+        time.sleep(QUIET_S)
+
+
+def _until(watch: Watch, wanted: set[str] | int, shows: Callable[[dict[str, Any]], bool]) -> None:
+    """These objects, or so many, are as they should be, as the watch tells."""
     right, deadline = set[str](), time.monotonic() + DEADLINE_S
-    while len(right) < count:
+    while len(right) < wanted if isinstance(wanted, int) else not wanted <= right:
         event = watch.next(max(0.1, deadline - time.monotonic()))
         name = event["object"]["metadata"]["name"]
         (right.add if event["type"] != "DELETED" and shows(event["object"]) else right.discard)(name)
@@ -144,8 +180,8 @@ def _spent(server: Process, name: str, work: Callable[[], None]) -> dict[str, fl
 
 def _memory(server: Process, before: dict[str, float], when: str) -> dict[str, float]:
     now = server.memory_mb()
-    grown = now["resident"] - before["resident"]
-    return {f"{when}_resident_mb": now["resident"], f"{when}_anonymous_mb": now["anonymous"], f"{when}_per_agent_mb": grown / AGENTS}
+    grown = now["resident"] - before["resident"]  # since the first of them is there: what he made the server load, he made it load for all
+    return {f"{when}_resident_mb": now["resident"], f"{when}_anonymous_mb": now["anonymous"], f"{when}_per_agent_mb": grown / (AGENTS - 1)}
 
 
 def _at_rest(server: Box, prefix: str) -> dict[str, float]:

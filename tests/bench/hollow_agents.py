@@ -18,6 +18,7 @@ from pathlib import Path
 import trio
 
 from edgek import config
+from edgek.client.client import Client
 from edgek.client.informer import Informer
 from edgek.client.transport import Disconnected
 from edgek.cni import nodes
@@ -90,7 +91,7 @@ class HollowAgent(Agent):
         yield Service("kubelet", self.run_kubelet)
         yield Service("local storage", self.run_local_storage)
 
-    def client(self, user_agent: str):
+    def client(self, user_agent: str) -> Client:
         return self._make_client(user_agent)
 
     async def run_network(self, *, task_status: trio.TaskStatus[None]) -> None:
