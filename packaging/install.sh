@@ -31,7 +31,6 @@
 set -eu
 
 PUBLIC_KEY=''
-GLIBC_LEAST=2.36 # what the one file was built on
 CRASHES_MOST=3   # ends of a service before its node was ever Ready: it will not come up any more
 PREFIX=/usr/local/lib/edgek
 PLACES=$PREFIX/places # of a former installation
@@ -115,32 +114,14 @@ architecture() {
     esac
 }
 
-check_system() { # can it run the one file? Said before anything is fetched
-    kind=$(architecture) # in a substitution its refusal would go unheard
-    case $kind in amd64) loader=/lib64/ld-linux-x86-64.so.2 ;; *) loader=/lib/ld-linux-aarch64.so.1 ;; esac
-    [ "$(od -An -tu1 -j4 -N1 /bin/sh | tr -d ' ')" = 2 ] ||
-        die "the kernel of this machine does 64 bit, its programs do 32 bit (as on a 32-bit Raspberry Pi OS): install a 64-bit system"
-    if [ ! -e $loader ]; then
-        if ls /lib/ld-musl-* >/dev/null 2>&1; then
-            die "this system's C library is musl (as on Alpine), and the file is for glibc $GLIBC_LEAST or newer: use a system with glibc" \
-                "(Debian 12, Ubuntu 24.04, Raspberry Pi OS 12, Fedora), or a Debian 12 in a chroot on this one. Nothing was changed"
-        fi
-        die "there is no glibc here ($loader), and the file needs $GLIBC_LEAST or newer: use Debian 12, Ubuntu 24.04 or the like. Nothing was changed"
-    fi
-    found=$(getconf GNU_LIBC_VERSION 2>/dev/null | sed 's/^glibc //')
-    found=${found:-$($loader --version 2>/dev/null | sed -n '1s/.*version \([0-9.]*[0-9]\).*/\1/p')}
-    [ "$(printf '%s\n' "${found:-$GLIBC_LEAST}" $GLIBC_LEAST | sort -V | head -n 1)" = $GLIBC_LEAST ] ||
-        die "this system's C library is glibc $found, and the file needs $GLIBC_LEAST or newer: upgrade to Debian 12, Ubuntu 24.04 or the like. Nothing was changed"
-}
-
 find_file() { # the path of the one file, where one is meant; fetched, if need be, into $work
     file=''
+    [ -f "$CHECKOUT/pyproject.toml" ] || architecture >/dev/null # refused before anything is fetched
     if [ -n "${INSTALL_EDGEK_FILE:-}" ]; then
         [ -f "$INSTALL_EDGEK_FILE" ] || die "INSTALL_EDGEK_FILE=$INSTALL_EDGEK_FILE is not there"
         file=$INSTALL_EDGEK_FILE
     elif [ -n "${INSTALL_EDGEK_URL:-}" ]; then
         [ -n "${INSTALL_EDGEK_VERSION:-}" ] || die 'INSTALL_EDGEK_URL: say which INSTALL_EDGEK_VERSION, too'
-        check_system
         file=$work/edgek-$INSTALL_EDGEK_VERSION-linux-$(architecture)
         for suffix in '' .sha256 .sha256.sig; do
             fetch "$INSTALL_EDGEK_URL/${file##*/}$suffix" "$file$suffix" || [ "$suffix" = .sha256.sig ] || die "cannot fetch $INSTALL_EDGEK_URL/${file##*/}$suffix"
@@ -482,7 +463,10 @@ go_back() { # WHY: to the version before, where there was one; else it returns
 
 state_of_server() {
     is_started || return 1
-    found=$($BIN_DIR/edgek kubectl get nodes --no-headers 2>/dev/null | awk '{print $1 " is " $2}') || found=''
+    found=$($BIN_DIR/edgek kubectl get nodes --no-headers 2>/dev/null | awk '{print $1 " is " $2}')
+    if [ -z "$found" ]; then # or there is no kubectl
+        found=$($BIN_DIR/edgek status --data-dir "$data" --run-dir "$run" 2>/dev/null | awk '/^NODE  *STATE/ {getline; print $1 " is " $2; exit}')
+    fi
     echo "${found:-the API is starting}"
     case $found in *' is Ready'*) ;; *) return 1 ;; esac
 }
@@ -607,7 +591,6 @@ if asked "${INSTALL_EDGEK_SKIP_DOWNLOAD:-}"; then
 else
     find_file
     if [ -n "$file" ]; then
-        check_system
         verify "$file"
         put_in_place "$file" "$@"
     else

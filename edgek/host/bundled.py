@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 LOADER = "_EDGEK_LOADER"  # set by packaging/onefile/launch.c
+LIBRARY_PATH = "LD_LIBRARY_PATH"
 
 
 def folder() -> Path | None:
@@ -39,12 +40,22 @@ def loader() -> list[str]:
 
     The launcher decides that: where it does not, it started us so, too.
     """
-    program, place = os.environ.get(LOADER, ""), folder()
-    return [program, "--library-path", f"{Path(program).parent}:{place.parent / '_internal'}"] if program and place else []
+    program = os.environ.get(LOADER, "")
+    libraries = Path(program).parent
+    return ["/usr/bin/env", f"{LIBRARY_PATH}={libraries}:{libraries.parent / '_internal'}", program] if program else []
 
 
 def go_first() -> None:
     """Programs that came along are found before the machine's own: they were tested together."""
     place = folder()
     if place is not None:
+        _restore_library_path()
         os.environ["PATH"] = os.pathsep.join(filter(None, (str(place), os.environ.get("PATH", ""))))
+
+
+def _restore_library_path() -> None:
+    """Our libraries are found, we are running: the machine's own programs are to find theirs."""
+    before = os.environ.pop(f"{LIBRARY_PATH}_ORIG", "")
+    os.environ.pop(LIBRARY_PATH, None)
+    if before and LOADER not in os.environ:
+        os.environ[LIBRARY_PATH] = before

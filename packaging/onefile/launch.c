@@ -5,6 +5,10 @@
  * name first, so that a power cut leaves either all of it or nothing. Trees of former versions that no process runs from are removed then.
  *
  * Called by the name of one of the programs inside (ctr, runc, kubectl), it becomes that one. Exit code 126: it could not be unpacked or started.
+ *
+ * edgek itself is linked to glibc, as the machine has it. Where that is older than the one it was built with, or where there is none (Alpine), it is
+ * started by a loader and a glibc that came along in lib-c; _EDGEK_LOADER tells it so, for it starts others like itself. EDGEK_OWN_LIBC=1 wants that
+ * everywhere.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -28,6 +32,18 @@
 #define DEFAULT_DATA_DIR "/var/lib/edgek"
 #define CONTAINERD_SOCKET "/run/edgek/containerd.sock"
 #define KUBECONFIG "/etc/edgek/edgek.yaml"
+#define OWN_LIBRARIES "lib-c"
+#define OWN_LOADER "_EDGEK_LOADER"
+#define GLIBC_MINOR 36 /* 2.36, of the Debian 12 on which it is built */
+#define GLIBC_WORDS "stable release version 2."
+#define LOADER_MOST (1 << 20) /* bytes; it has a quarter of that */
+#if defined __x86_64__
+#define LOADER_DIR "/lib64"
+#define LOADER "ld-linux-x86-64.so.2"
+#else
+#define LOADER_DIR "/lib"
+#define LOADER "ld-linux-aarch64.so.1"
+#endif
 
 struct trailer {
     uint64_t offset; /* of the archive in this file, in bytes, little-endian as every machine we serve */
@@ -326,6 +342,43 @@ static int open_self(struct trailer *trailer) {
     return self;
 }
 
+/* --- the C library -------------------------------------------------------------------------------------------------------------------- */
+
+/* The machine's glibc 2.x, by what its loader says of itself (as all do since 2.33); 0 for an older one and for none. */
+static int glibc_minor(void) {
+    static char content[LOADER_MOST];
+    int file = open(LOADER_DIR "/" LOADER, O_RDONLY | O_CLOEXEC);
+    ssize_t size = file < 0 ? 0 : read(file, content, sizeof content);
+    if (file >= 0)
+        close(file);
+    char *words = size > 0 ? memmem(content, (size_t)size, GLIBC_WORDS, sizeof GLIBC_WORDS - 1) : NULL;
+    return words ? atoi(words + sizeof GLIBC_WORDS - 1) : 0;
+}
+
+/* Start it by the loader that came along. Returns where there is no need, or none came. */
+static void start_by_own_loader(const char *tree, char *program, char **arguments) {
+    char loader[PATH_MAX], libraries[PATH_MAX];
+    int count = 0;
+    unsetenv(OWN_LOADER);
+    compose(loader, "%s/" OWN_LIBRARIES "/" LOADER, tree);
+    const char *wanted = getenv("EDGEK_OWN_LIBC");
+    if (access(loader, X_OK) || (!(wanted && *wanted) && glibc_minor() >= GLIBC_MINOR))
+        return;
+    compose(libraries, "%s/" OWN_LIBRARIES ":%s/_internal", tree, tree);
+    while (arguments[count])
+        count++;
+    char **words = calloc((size_t)count + 3, sizeof *words);
+    if (!words)
+        refuse("not enough memory to start");
+    words[0] = loader;
+    words[1] = program;
+    memcpy(words + 2, count ? arguments + 1 : arguments, (size_t)count * sizeof *words);
+    setenv(OWN_LOADER, loader, 1);
+    setenv("LD_LIBRARY_PATH", libraries, 1); /* PyInstaller's loader starts itself once more, and keeps no flags of this one */
+    execv(loader, words);
+    fail("cannot start", loader);
+}
+
 static void become(const char *tree, const char *face, char **arguments) {
     char program[PATH_MAX];
     compose(program, "%s/bin/%s", tree, face);
@@ -336,6 +389,7 @@ static void become(const char *tree, const char *face, char **arguments) {
             setenv("KUBECONFIG", KUBECONFIG, 0);
     } else {
         compose(program, "%s/edgek", tree);
+        start_by_own_loader(tree, program, arguments);
     }
     execv(program, arguments);
     if (errno == EACCES)

@@ -16,15 +16,18 @@ HERE = Path(__file__).parent
 REPRODUCIBLE = ("-trimpath", "-buildvcs=false", "-mod=readonly")
 NOT_WANTED = "no_btrfs no_devmapper no_zfs static_build"  # snapshotters that nobody uses on such boards
 DECODER_ONLY = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-DZSTD_LEGACY_SUPPORT=0", "-DZSTD_DISABLE_ASM")
+C_LIBRARY_DIR = "lib-c"  # glibc, for machines that have an older one, or another
+C_LIBRARY = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1", "libresolv.so.2")
 LIBRARY_DIR = "lib-nft"  # beside bin: what edgek-nft is linked with, and nobody else
 
 
 def build(work: Path, tree: Path, pins: Pins, target: Target) -> None:
-    """Into ``tree/bin``, and ``tree/lib-nft``."""
+    """Into ``tree/bin``, ``tree/lib-nft`` and ``tree/lib-c``."""
     (tree / "bin").mkdir(parents=True)
     _containerd(work, tree, pins.modules["containerd"], target)
     _runc(tree, pins.modules["runc"], target)
     _nft(tree, list(pins.libraries), target)
+    c_library(tree, target)
 
 
 def _containerd(work: Path, tree: Path, pin: dict[str, object], target: Target) -> None:
@@ -55,6 +58,16 @@ def _nft(tree: Path, packages: list[str], target: Target) -> None:
                 shutil.copyfile(file.resolve(), tree / LIBRARY_DIR / file.name)
     if len(list((tree / LIBRARY_DIR).iterdir())) < len(packages):
         raise BuildError(f"not every library of edgek-nft is installed: it wants {', '.join(packages)}")
+
+
+def c_library(tree: Path, target: Target) -> None:
+    """With the loader that belongs to it."""
+    (tree / C_LIBRARY_DIR).mkdir()
+    libraries = target.root / "lib" / target.arch.triplet
+    for file in (*(libraries / name for name in C_LIBRARY), *libraries.glob("ld-linux-*.so.*")):
+        shutil.copyfile(file.resolve(), tree / C_LIBRARY_DIR / file.name)
+    for loader in (tree / C_LIBRARY_DIR).glob("ld-linux-*"):
+        loader.chmod(0o755)
 
 
 def shim(target: Target, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""``install.sh`` on a root as Alpine's: refused with the reason where there is only musl; with busybox and OpenRC all the way where glibc is there."""
+"""``install.sh`` and the launcher on a root as Alpine's: busybox, musl, OpenRC."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.alpine import AlpineLike
-from tests.packaging.onefile import ONEFILE
+from tests.packaging.onefile import ONEFILE, make_tree, pack
 from tests.packaging.test_install_file import CRASHES, Dist, make_key
+from tests.packaging.test_onefile import LINKED, programs, targets
 
 pytestmark = pytest.mark.root
 
-LOOK = "find / -xdev \\( -path /proc -o -path /opt -o -path /tmp \\) -prune -o -type f -print | sort"
+LEFT = "ls -d /usr/local/bin/* /usr/local/lib/edgek /etc/init.d/edgek /etc/edgek /var/lib/edgek /var/log/edgek.log 2>/dev/null || true"
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +39,20 @@ def install(alpine: AlpineLike, flags: str = "", *, code: int = 0, **variables: 
     return alpine.run(f"sh /opt/dist/install.sh {flags}", code=code, INSTALL_EDGEK_SKIP_SIGNATURE="1", **variables)
 
 
-def test_musl_is_refused_with_the_reason_and_the_way_out_before_anything_is_changed(alpine: AlpineLike) -> None:
-    before = alpine.run(LOOK)
-    said = install(alpine, code=1)
-    assert "this system's C library is musl (as on Alpine), and the file is for glibc 2.36 or newer" in said
-    assert "a Debian 12 in a chroot" in said
-    assert "Nothing was changed" in said
-    assert alpine.run(LOOK) == before
+def test_a_program_that_is_linked_to_glibc_starts_where_there_is_only_musl(alpine: AlpineLike, dist: Dist, tmp_path: Path) -> None:
+    tree = make_tree(dist.folder / "linked")
+    subprocess.run(["gcc", "-x", "c", "-o", tree / "edgek", "-"], input=LINKED, text=True, check=True)
+    programs.c_library(tree, targets.native(targets.this_machine()))
+    pack(tree, dist.launcher, dist.folder / "dist" / "linked")
+    assert alpine.run("ls /lib64 2>/dev/null || true") == ""
+    assert alpine.run("/opt/dist/linked check 7").endswith(" 7 3 own\n")
+
+
+def test_musl_and_busybox_are_enough_to_install_it(alpine: AlpineLike) -> None:
+    alpine.run("rm /sbin/openrc-run")  # Debian's wants glibc
+    assert "box is Ready" in install(alpine, INSTALL_EDGEK_VERSION="1.0")
+    alpine.run("edgek-uninstall")
+    assert alpine.run(LEFT) == ""
 
 
 def test_openrc_and_busybox_run_it_as_a_service(alpine: AlpineLike) -> None:
@@ -65,10 +73,7 @@ def test_openrc_and_busybox_run_it_as_a_service(alpine: AlpineLike) -> None:
     process = alpine.run("cat /run/edgek/edgek.pid").strip()
     alpine.run(f"kill -9 {process}; until [ $(cat /run/edgek/edgek.pid) != {process} ]; do sleep 0.2; done")
     assert "edgek is gone" in alpine.run("edgek-uninstall")
-    left = alpine.run(
-        "ls -d /usr/local/bin/* /usr/local/lib/edgek /etc/init.d/edgek /etc/edgek /var/lib/edgek /var/log/edgek.log 2>/dev/null || true"
-    )
-    assert left == ""
+    assert alpine.run(LEFT) == ""
     assert "sleep 600" not in alpine.run("ps")
 
 

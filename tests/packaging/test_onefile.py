@@ -16,6 +16,7 @@ from tests.packaging.onefile import ECHO, load, make_tree, pack
 
 debian = load("debian")
 licences = load("licences")
+programs = load("programs")
 pins = load("pins")
 targets = load("targets")
 
@@ -203,3 +204,35 @@ def test_a_debian_of_another_architecture_is_laid_out_and_says_what_belongs_to_w
 )
 def test_licences_are_known_by_what_they_say(text: str, name: str):
     assert licences.recognise(text) == name
+
+
+# A program that is linked to glibc, as edgek is: by whose loader it runs, and what it was told.
+LINKED = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    char loader[4096] = "";
+    if (readlink("/proc/self/exe", loader, sizeof loader - 1) < 0) return 1;
+    printf("%s %s %d %s\\n", loader, words[count - 1], count, getenv("_EDGEK_LOADER") ? "own" : "the machine's");
+}
+"""
+
+
+@pytest.fixture
+def linked(tmp_path: Path, launcher: Path) -> Path:
+    tree = make_tree(tmp_path / "tree")
+    subprocess.run(["gcc", "-x", "c", "-o", tree / "edgek", "-"], input=LINKED, text=True, check=True)
+    programs.c_library(tree, targets.native(targets.this_machine()))
+    return pack(tree, launcher, tmp_path / "linked")
+
+
+def test_the_machines_c_library_is_used_where_it_will_do(linked: Path, data: Path):
+    done = run(linked, data, "check", "a b", _EDGEK_LOADER="of another edgek")
+    assert done.stdout.endswith("/edgek a b 3 the machine's\n"), done.stderr
+
+
+def test_the_c_library_that_came_along_is_used_where_that_is_wanted(linked: Path, data: Path):
+    done = run(linked, data, "check", "a b", EDGEK_OWN_LIBC="1")
+    assert done.stdout.endswith(" a b 3 own\n"), done.stderr
+    assert "/lib-c/ld-linux-" in done.stdout
