@@ -109,7 +109,7 @@ class Services:
                 raise RpcError(refusal.code, str(refusal)) from None
             except OSError as exc:
                 log.warning("a storage call failed", driver=self._name, call=method.path.rpartition("/")[2], error=exc)
-                raise RpcError(_code(exc), str(exc)) from None
+                raise RpcError(_code(exc), _words(exc)) from None
 
         return answered
 
@@ -125,6 +125,11 @@ class Services:
     async def _probe(self, request: Values) -> Values:
         await self._opened()
         return {"ready": {"value": True}}
+
+
+def _words(exc: OSError) -> str:
+    """For users, who read them in Events: without Python's number of the error."""
+    return ": ".join(str(part) for part in (exc.strerror or exc, exc.filename) if part)
 
 
 def _code(exc: OSError) -> str:

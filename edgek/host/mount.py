@@ -39,6 +39,10 @@ class Mounter(Protocol):
         """Raises OSError when the server does not answer for a while."""
         ...
 
+    def device(self, device: Path, target: Path, kind: str, options: Sequence[str]) -> None:
+        """A blank device is formatted, as ``kind`` or the default; one that holds anything else than ``kind`` is refused."""
+        ...
+
     def unmount(self, path: Path) -> None: ...
 
     def is_mounted(self, path: Path) -> bool: ...
@@ -85,6 +89,15 @@ class Kernel:
 
         if not self.is_mounted(target):
             remote_mount.mount_nfs(server, path, target, options)
+
+    def device(self, device: Path, target: Path, kind: str, options: Sequence[str]) -> None:
+        from edgek.host import block_device
+
+        words = [word for option in options for word in option.split(",") if word not in ("", "rw", "defaults")]
+        flags = sum({OPTIONS[word] for word in words if word in OPTIONS})
+        rest = ",".join(word for word in words if word not in OPTIONS)
+        if not self.is_mounted(target):
+            block_device.bring(device, kind, lambda found: self.mount(str(device), target, found, flags, rest))
 
     def make_shared(self, path: Path) -> None:
         """Let mounts below ``path`` be seen by containers that ask for it; ``path`` becomes a mount of its own where it is none."""

@@ -22,6 +22,9 @@ class FakeMounter:
             raise self.refusals[server]
         self.mounted[target] = " ".join([f"nfs {server}:{path}", *options])
 
+    def device(self, device: Path, target: Path, kind: str, options: Sequence[str]) -> None:
+        self.mounted[target] = " ".join([f"{kind or 'default'} {device}", *options])
+
     def unmount(self, path: Path) -> None:
         self.mounted.pop(path, None)
 

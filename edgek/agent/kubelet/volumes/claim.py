@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from edgek.agent.kubelet.volumes import host_path, nfs, ownership
+from edgek.agent.kubelet.volumes import host_path, local, nfs, ownership
 from edgek.agent.kubelet.volumes.lanes import ANSWER_MOST_S
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
 from edgek.model import kinds, objects
@@ -49,6 +49,8 @@ async def bring(order: Order, claim: Object, *, read_only: bool) -> Ready:
     if spec.get("nfs"):
         return await nfs.of_volume(order, volume, read_only=read_only)
     path = await order.lane.run(place_of, volume, within_s=ANSWER_MOST_S)
+    if spec.get("local") and spec.get("volumeMode") != "Block" and path.is_block_device():
+        path = await local.of_device(order, volume, path)
     if spec.get("local") and spec.get("volumeMode") != "Block" and order.fs_group is not None and not read_only and not order.path.exists():
         await order.lane.run(ownership.give, path, order.fs_group, order.group_change_policy)
         order.path.mkdir(parents=True)  # says that it is done: a large volume takes its time
@@ -69,8 +71,8 @@ def place_of(volume: Object) -> Path:
         path = Path(spec["local"]["path"])
         if not path.exists():
             raise VolumeFailed(f'path "{path}" does not exist')
-        if spec.get("volumeMode") != "Block" and not path.is_dir():
-            raise VolumeFailed(f'path "{path}" is no directory: a volume of type local is one that is mounted, or has volumeMode Block')
+        if not path.is_block_device() and (spec.get("volumeMode") == "Block" or not path.is_dir()):
+            raise VolumeFailed(f'path "{path}" is neither a directory nor a block device, or a directory where a device is wanted')
         return path
     kind = next((key for key in ("iscsi", "fc", "rbd", "cephfs") if key in spec), "of this type")
     raise VolumeFailed(f"PersistentVolume {objects.name(volume)}: volumes {kind} are not supported on this node")

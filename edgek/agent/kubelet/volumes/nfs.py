@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -50,13 +49,3 @@ def _mounted(order: Order, source: Object, point: Path, read_only: bool, options
     finally:
         _under_way.discard(point)
     return Ready(point)
-
-
-def let_go(volumes: Path) -> None:
-    """Remove the mount points below a pod's folder of volumes, and nothing that is in them: a mount that was given up may appear there just now.
-
-    Raises OSError for what is mounted, or not empty.
-    """
-    folder = volumes / FOLDER
-    for name in os.listdir(folder) if folder.exists() else ():
-        (folder / name).rmdir()

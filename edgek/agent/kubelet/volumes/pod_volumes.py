@@ -15,7 +15,7 @@ from edgek.agent.kubelet.csi.storage import Storage
 from edgek.agent.kubelet.environment import ConfigError, Surroundings, expand_all
 from edgek.agent.kubelet.references import References, Unreachable
 from edgek.agent.kubelet.settings import KubeletSettings
-from edgek.agent.kubelet.volumes import nfs, sub_path
+from edgek.agent.kubelet.volumes import local, nfs, sub_path
 from edgek.agent.kubelet.volumes.lanes import ANSWER_MOST_S, Lanes
 from edgek.agent.kubelet.volumes.projected import Projected
 from edgek.agent.kubelet.volumes.table import VOLUMES
@@ -184,7 +184,8 @@ class PodVolumes:
         for kept in (folder / "volumes" / DRIVERS_FOLDER, folder / "volumeDevices" / DRIVERS_FOLDER, folder / "volumeDevices"):
             if kept.exists():
                 kept.rmdir()  # not empty: a driver's, and not ours to remove
-        nfs.let_go(folder / "volumes")
+        for kind in (nfs.FOLDER, local.FOLDER):
+            _let_go(folder / "volumes" / kind)
         for part in ("volume-subpaths", "volumes"):
             if (folder / part).exists():
                 shutil.rmtree(folder / part)
@@ -242,6 +243,15 @@ class PodVolumes:
 
     def _folder(self, pod: Object) -> Path:
         return self._settings.pod_dir(objects.uid(pod))
+
+
+def _let_go(points: Path) -> None:
+    """Remove mount points, and nothing that is in them: a mount that was given up may appear there just now.
+
+    Raises OSError for what is mounted, or not empty.
+    """
+    for name in os.listdir(points) if points.exists() else ():
+        (points / name).rmdir()
 
 
 def _claim_read_only(pod: Object, name: str) -> bool:

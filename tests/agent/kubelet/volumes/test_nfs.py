@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import trio.testing
 
-from edgek.agent.kubelet.volumes import nfs
 from edgek.agent.kubelet.volumes.pod_volumes import MountFailed
 from edgek.model import kinds
 from tests.agent.kubelet.volumes.test_pod_volumes import here
@@ -67,8 +66,3 @@ async def test_what_appears_in_a_mount_point_at_the_last_moment_is_not_removed(t
         with pytest.raises(OSError, match="not empty"):
             await at.volumes.unmount("u1")
         assert late.read_text() == "bytes"
-
-
-def test_where_there_was_no_server_there_is_nothing_to_let_go(tmp_path: Path) -> None:
-    nfs.let_go(tmp_path)
-    assert list(tmp_path.iterdir()) == []

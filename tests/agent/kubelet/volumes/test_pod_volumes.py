@@ -237,5 +237,30 @@ async def test_a_local_volume_that_is_a_file_is_refused(tmp_path: Path, autojump
         await at.client.create(kinds.PERSISTENT_VOLUME, {"metadata": {"name": "pv"}, "spec": {"local": {"path": str(tmp_path / "file")}}})
         await at.client.create(kinds.PERSISTENT_VOLUME_CLAIM, {"metadata": {"name": "c"}, "spec": {"volumeName": "pv"}}, "default")
         await at.client.patch(kinds.PERSISTENT_VOLUME_CLAIM, "c", {"status": {"phase": "Bound"}}, "default", subresource="status")
-        with pytest.raises(MountFailed, match="is no directory"):
+        with pytest.raises(MountFailed, match="neither a directory nor a block device"):
             await at.build({"name": "v", "persistentVolumeClaim": {"claimName": "c"}})
+
+
+async def test_a_local_volume_that_is_a_device_is_mounted_for_its_pod_and_let_go_with_it(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with here(tmp_path) as at:
+        device = tmp_path / "disk"
+        device.touch()
+        monkeypatch.setattr(Path, "is_block_device", lambda path: path == device)
+        local = {"path": str(device), "fsType": "xfs"}
+        await at.client.create(kinds.PERSISTENT_VOLUME, {"metadata": {"name": "pv"}, "spec": {"local": local, "mountOptions": ["noatime"]}})
+        await at.client.create(kinds.PERSISTENT_VOLUME_CLAIM, {"metadata": {"name": "c"}, "spec": {"volumeName": "pv"}}, "default")
+        await at.client.patch(kinds.PERSISTENT_VOLUME_CLAIM, "c", {"status": {"phase": "Bound"}}, "default", subresource="status")
+        for _ in range(2):
+            await at.build({"name": "v", "persistentVolumeClaim": {"claimName": "c"}})
+        point = tmp_path / "kubelet/pods/u1/volumes/kubernetes.io~local-volume/pv"
+        assert at.volumes.path_of("u1", "v") == point
+        assert at.mounter.mounted == {point: f"xfs {device} noatime"}
+        (point / "data").touch()  # a mount that nobody sees in the table yet: what is in it is nobody's to remove
+        with pytest.raises(OSError, match="not empty"):
+            await at.volumes.take_down("u1")
+        assert (point / "data").exists()
+        (point / "data").unlink()
+        await at.volumes.take_down("u1")
+        assert not point.exists()
