@@ -108,8 +108,8 @@ architecture() {
     x86_64 | amd64) echo amd64 ;;
     aarch64 | arm64) echo arm64 ;;
     armv7l | armv6l)
-        die "there is no edgek for 32 bit ($(uname -m)): containerd and Python could be built for it, but gRPC and cryptography are not given away" \
-            "ready-made for it. Where the board can do 64 bit (Raspberry Pi 3 and newer), install a 64-bit system" ;;
+        die "there is no edgek for 32 bit ($(uname -m)): some packages that it is made of (cffi, httptools, PyYAML) are given away for it in source" \
+            "only. Where the board can do 64 bit (Raspberry Pi 3 and newer), install a 64-bit system" ;;
     *) die "there is no edgek for $(uname -m)" ;;
     esac
 }

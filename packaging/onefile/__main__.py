@@ -90,7 +90,8 @@ def _try(file: Path, work: Path, target: targets.Target) -> None:
     """The gate: the file unpacks itself and finds everything in it in order."""
     place = work / "selftest"
     shutil.rmtree(place, ignore_errors=True)
-    for way in ({}, {"EDGEK_OWN_LIBC": "1"}):  # by the machine's C library, and by the one that came along
+    ways = ({}, {"EDGEK_OWN_LIBC": "1"})  # by the machine's C library, and by the one that came along
+    for way in ways[:1] if target.enter else ways:  # emulation has its own idea of what a loader is
         print(target.run([file, "internal-selftest"], {"EDGEK_DATA_DIR": str(place), **target.limits, **way}), end="")
     shutil.rmtree(place)
 

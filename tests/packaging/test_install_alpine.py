@@ -39,13 +39,17 @@ def install(alpine: AlpineLike, flags: str = "", *, code: int = 0, **variables: 
     return alpine.run(f"sh /opt/dist/install.sh {flags}", code=code, INSTALL_EDGEK_SKIP_SIGNATURE="1", **variables)
 
 
-def test_a_program_that_is_linked_to_glibc_starts_where_there_is_only_musl(alpine: AlpineLike, dist: Dist, tmp_path: Path) -> None:
+def test_a_program_that_is_linked_to_glibc_starts_where_there_is_musl_or_an_older_one(alpine: AlpineLike, dist: Dist, tmp_path: Path) -> None:
     tree = make_tree(dist.folder / "linked")
     subprocess.run(["gcc", "-x", "c", "-o", tree / "edgek", "-"], input=LINKED, text=True, check=True)
     programs.c_library(tree, targets.native(targets.this_machine()))
     pack(tree, dist.launcher, dist.folder / "dist" / "linked")
     assert alpine.run("ls /lib64 2>/dev/null || true") == ""
     assert alpine.run("/opt/dist/linked check 7").endswith(" 7 3 own\n")
+    alpine.add_glibc()
+    assert alpine.run("/opt/dist/linked check 7").endswith(" 7 3 the machine's\n")
+    alpine.run("sed -i 's/release version 2.36/release version 2.31/' /lib64/ld-linux-x86-64.so.2")
+    assert alpine.run("/opt/dist/linked check 7").endswith(" 7 3 own\n"), "the machine's is too old"
 
 
 def test_musl_and_busybox_are_enough_to_install_it(alpine: AlpineLike) -> None:
