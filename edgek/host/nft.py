@@ -33,6 +33,8 @@ class _Way(Protocol):
         """Whether it failed, what it printed, what the problem was."""
         ...
 
+    def rest(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -53,6 +55,10 @@ class Nft:
         if failed:
             raise NftError(problem.decode(errors="replace").strip())
         return output.decode()
+
+    def rest(self) -> None:
+        """Nothing is wanted for a while: the helper's memory is given back. The next program takes 5 ms longer, and runs where that thread is."""
+        self._way.rest()
 
     def close(self) -> None:
         """May be called twice."""
@@ -85,6 +91,9 @@ class _Library:
             _give_back_memory()
         return bool(failed), output, problem
 
+    def rest(self) -> None:
+        """A library takes next to nothing at rest."""
+
     def close(self) -> None:
         if self._context:
             self._library.nft_ctx_free(self._context)
@@ -116,10 +125,12 @@ class _Helper:
             self._child = None
             return True, b"", f"{self._program} ended with code {code}; it is started again".encode()
 
-    def close(self) -> None:
+    def rest(self) -> None:
         if self._child:
             self._child.communicate()  # closes its input: it ends
             self._child = None
+
+    close = rest
 
 
 def _ask(child: subprocess.Popen[bytes], program: bytes) -> tuple[bool, bytes, bytes]:

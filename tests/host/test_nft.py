@@ -67,13 +67,33 @@ def test_what_a_large_program_took_is_given_back(nft: Nft):
 
 def test_a_helper_that_ended_is_started_again(helper: Path):
     nft = Nft(helper)
-    (child,) = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split() if _is(pid, helper)]
+    (child,) = running(helper)
     os.kill(int(child), signal.SIGKILL)
     with pytest.raises(NftError, match="started again"):
         nft.run("list tables")
     assert nft.run("list tables") is not None
     nft.close()
     nft.close()
+
+
+def test_at_rest_the_helper_is_gone_until_it_is_wanted(helper: Path):
+    nft = Nft(helper)
+    assert running(helper)
+    nft.rest()
+    assert not running(helper)
+    assert nft.run("list tables") is not None
+    nft.close()
+
+
+def test_both_ways_work_after_a_rest(nft: Nft):
+    nft.rest()
+    assert nft.run("list tables") is not None
+
+
+def running(program: Path) -> list[str]:
+    """Our children that run it."""
+    children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    return [pid for pid in children if _is(pid, program)]
 
 
 def _is(pid: str, program: Path) -> bool:

@@ -23,6 +23,7 @@ from edgek.host.nft import Nft, NftError
 from edgek.host.worker import Threads, Worker
 
 REFUSES_IN_TRANSLATION = (5, 9)  # kernels from then on: see ``program.py``
+REST_S = 10.0  # without a change: then what speaks nftables gives its memory back (`Nft.rest`)
 RETRY_S = 5.0  # after the kernel refused even the whole table
 HOST_PORTS = "\0host ports"  # their owner in the ledger: no Service is called that
 
@@ -95,9 +96,17 @@ class Proxy:
             task_status.started()
             while True:
                 self._writing = False
-                await self._work.wait()
+                await self._wait_for_work()
                 self._writing = True
                 await self._write(self._take_changes())
+
+    async def _wait_for_work(self) -> None:
+        with trio.move_on_after(REST_S):
+            await self._work.wait()
+            return
+        assert self._nft is not None
+        await self._worker.run(self._nft.rest)
+        await self._work.wait()
 
     @property
     def at_rest(self) -> bool:

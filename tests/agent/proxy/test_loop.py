@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import trio
 
+from edgek.agent.proxy import loop
 from edgek.agent.proxy.loop import Proxy, Settings
 from edgek.client import services
 from edgek.client.informer import Informer
@@ -273,3 +274,11 @@ async def test_a_table_that_somebody_damaged_is_written_anew(world):
     world.endpoints("b")
     await world.written()
     assert (await world.ask("a")).split()[0] == "b"
+
+
+async def test_what_comes_after_a_rest_is_written_as_before(world, monkeypatch):
+    monkeypatch.setattr(loop, "REST_S", 0.0)
+    for roles in (("b",), ("a", "b"), ("a",)):
+        world.endpoints(*roles)
+        await world.written()
+    assert (await world.ask("b")).split()[0] == "a"
