@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import errno
 import threading
+from pathlib import Path
 
 import pytest
 import trio
 
-from edgek.csi.driver import Pending
-from edgek.csi.serve import Runner
+from edgek.csi import messages
+from edgek.csi.driver import Driver, Pending
+from edgek.csi.hostpath import HostPath
+from edgek.csi.serve import Runner, Services
+from edgek.host.rpc import RpcError
+from edgek.host.worker import InLine
 
 
 async def test_a_call_that_hangs_holds_its_volume_only_and_only_until_it_ends() -> None:
@@ -36,3 +42,26 @@ async def test_a_call_that_hangs_holds_its_volume_only_and_only_until_it_ends() 
             except Pending:
                 await trio.lowlevel.checkpoint()
     assert answer == "again"
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/srv/volumes/v"), "RESOURCE_EXHAUSTED", "No space left on device: /srv/volumes/v"),
+        (OSError(errno.EIO, "mount failed: exit status 32"), "INTERNAL", "mount failed: exit status 32"),
+        (TimeoutError("cp did not end within 60 s"), "DEADLINE_EXCEEDED", "cp did not end within 60 s"),
+    ],
+    ids=["a full disk", "a mount that failed", "a program that hung"],
+)
+async def test_what_the_machine_refuses_is_told_as_users_read_it(tmp_path: Path, problem: OSError, code: str, words: str) -> None:
+    class Troubled(HostPath):
+        def delete(self, volume_id: str) -> None:
+            raise problem
+
+    def opened() -> Driver:
+        return Troubled(tmp_path, "n1")
+
+    services = Services("hostpath.edgek.io", opened, "n1", worker=InLine())
+    with pytest.raises(RpcError) as told:
+        await services.call(messages.DELETE_VOLUME, {"volume_id": "v"}, timeout_s=5)
+    assert (told.value.code, told.value.details) == (code, words)
