@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -16,9 +17,10 @@ from typing import Protocol
 import trio
 
 from edgek.config import Config
-from edgek.host import log, service, systemd
+from edgek.host import log, process, service, systemd
 from edgek.host.service import Service
 from edgek.model.errors import EdgekError, UsageError
+from edgek.roles import anew
 
 
 class Role(Protocol):
@@ -48,6 +50,8 @@ def _run(config: Config, make: Callable[[Config], Role], *, server: bool) -> int
         with _Alone(config.run_dir):
             trio.run(_until_told, make(config), strict_exception_groups=True)
     except BaseExceptionGroup as group:
+        if group.subgroup(anew.BeginAnew):
+            anew.begin(process.ourselves(*sys.argv[1:]))
         return _report(group)
     except UsageError as exc:
         log.error("cannot start", reason=exc)

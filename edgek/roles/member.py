@@ -14,6 +14,7 @@ from edgek.client.link_transport import LinkTransport
 from edgek.config import Config
 from edgek.host import addresses, service
 from edgek.host.service import Service
+from edgek.roles import anew
 from edgek.roles.agent import Agent
 
 
@@ -30,6 +31,7 @@ class Member:
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         node_ip = self.config.node_ip or addresses.primary()
         membership = await join.enter(self.config)
+        anew.lighten()
         uplink = Uplink(membership)
         membership.linked = uplink.is_up
         direct = HttpsTransport(membership.choice)

@@ -24,6 +24,7 @@ from edgek.host import files, log, occasion, tls
 from edgek.host.service import Service
 from edgek.model import credentials, errors
 from edgek.model.errors import UsageError
+from edgek.roles import anew
 from edgek.roles.whereabouts import Whereabouts
 from edgek.server import pki
 from edgek.server.api.app import Api
@@ -118,6 +119,7 @@ class Server:
         config = self.config
         with _kept_in(config.data_dir):
             self._open_keys()
+        anew.lighten()
         issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
         keys = self.keys
         tokens = self._tokens = ServiceAccountTokens(self.backend, keys.service_account_key, issuer=issuer, former_keys=keys.former.account_keys)
