@@ -17,7 +17,7 @@ import attrs
 import orjson
 import trio
 
-from edgek.agent.join import Membership
+from edgek.agent.membership import Membership
 from edgek.client import link_calls
 from edgek.client.client import decoded
 from edgek.client.https import Server

@@ -10,7 +10,7 @@ from typing import Literal
 
 import attrs
 
-from edgek.agent.join import Folder
+from edgek.agent.membership import Folder
 from edgek.config import DEFAULT_DATA_DIR, Config
 from edgek.host import der, pki
 from edgek.host.der import Certificate

@@ -18,7 +18,7 @@ from edgek.model.objects import Object
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from edgek.agent.join import Membership
+    from edgek.agent.membership import Membership
 
 
 def is_here(config: Config) -> bool:

@@ -19,8 +19,8 @@ import trio
 from trio.testing import MockClock
 
 from edgek.agent import join
-from edgek.agent.join import Folder, Membership
 from edgek.agent.link import Uplink
+from edgek.agent.membership import Folder, Membership
 from edgek.client.client import Client
 from edgek.client.informer import Informer
 from edgek.client.joining import LINK_PATH, RENEW_PATH, Cluster

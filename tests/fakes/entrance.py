@@ -11,9 +11,11 @@ import attrs
 import trio
 
 from edgek import config as settings
+from edgek.agent.membership import Membership
 from edgek.client.client import Client
+from edgek.client.https import HttpsTransport
 from edgek.client.joining import SERVER_NAME, Cluster
-from edgek.client.transport import Request
+from edgek.client.transport import Request, Response
 from edgek.config import Config
 from edgek.host import tls
 from edgek.model import kinds
@@ -111,3 +113,12 @@ async def joinable(folder: Path, names: tuple[str, ...] = (SERVER_NAME, "box")) 
             await nursery.start(serve)
             yield found
             nursery.cancel_scope.cancel()
+
+
+async def asked(membership: Membership) -> Response:
+    """What the server says to a node that asks for itself."""
+    transport = HttpsTransport(membership.choice)
+    try:
+        return await transport.request(Request("GET", "/api/v1/nodes/far"))
+    finally:
+        transport.close()
