@@ -33,7 +33,7 @@ done
 
 flag() { # NAME DEFAULT
     found=$({ cat $UNIT $RC 2>/dev/null; tr '\0' ' ' 2>/dev/null <"/proc/$(cat /run/edgek-supervisor.pid 2>/dev/null || echo 0)/cmdline"; } |
-        tr -d "'" | sed -n "s/.*--$1[ =]\([^ ]*\).*/\1/p" | head -n 1)
+        tr -d "'\\\\" | sed -n "s/.*--$1[ =]\([^ ]*\).*/\1/p" | head -n 1)
     variable=EDGEK_$(echo "$1" | tr a-z- A-Z_)
     [ -n "$found" ] || found=$(sed -n "s/^$variable='\(.*\)'\$/\1/p" $CONFIG_DIR/edgek.env 2>/dev/null)
     [ -n "$found" ] || found=$(sed -n "s/^$1:[[:space:]]*//p" $CONFIG_DIR/config.yaml 2>/dev/null | tr -d "'\"" | head -n 1)
@@ -117,7 +117,11 @@ remove_networks() {
         [ -z "$netns" ] || { umount "$netns" 2>/dev/null; rm -f "$netns"; }
     done
     ip -o -4 addr show dev lo label lo:edgek 2>/dev/null | awk '{print $4}' | while read -r address; do ip addr del "$address" dev lo; done
-    ip route flush proto 237 2>/dev/null
+    if ip -V 2>/dev/null | grep -q iproute2; then
+        ip route flush proto 237 2>/dev/null
+    elif [ -x $BIN_DIR/edgek ]; then
+        $BIN_DIR/edgek internal-tool unroute 2>/dev/null # busybox's ip does not know whose a route is, and would flush them all
+    fi
     if grep -q ^edgek /sys/class/net/flannel.1/ifalias 2>/dev/null; then ip link del flannel.1; fi
     if command -v nft >/dev/null 2>&1; then
         nft delete table ip edgek 2>/dev/null

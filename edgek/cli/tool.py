@@ -1,4 +1,4 @@
-"""What the scripts that install and uninstall ask of edgek, where the machine has no program for it: ``edgek internal-tool share|verify|nft``."""
+"""What the scripts that install and uninstall ask of edgek where the machine has no program for it: ``internal-tool share|verify|nft|unroute``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def main(arguments: Sequence[str]) -> int:
             return _verify(Path(key), Path(file), Path(signature))
         case ["nft", program]:
             return _nft(program)
-    raise UsageError("share, verify KEY FILE SIGNATURE, or nft PROGRAM")
+        case ["unroute"]:
+            return _unroute()
+    raise UsageError("share, verify KEY FILE SIGNATURE, nft PROGRAM, or unroute")
 
 
 def _share() -> int:
@@ -45,4 +47,15 @@ def _nft(program: str) -> int:
     except NftError as error:
         print(error, file=sys.stderr)
         return 1
+    return 0
+
+
+def _unroute() -> int:
+    """Take away the routes that we made."""
+    from edgek.cni.backend import ROUTE_PROTOCOL
+    from edgek.host import netlink
+
+    with netlink.open_socket() as kernel:
+        ours = [route for route in kernel.routes() if route.protocol == ROUTE_PROTOCOL]
+        kernel.run(*(netlink.delete_route(route.destination, protocol=ROUTE_PROTOCOL) for route in ours))
     return 0

@@ -81,6 +81,14 @@ def test_openrc_and_busybox_run_it_as_a_service(alpine: AlpineLike) -> None:
     assert "sleep 600" not in alpine.run("ps")
 
 
+def test_what_openrc_was_told_is_what_goes_and_the_machines_routes_stay(alpine: AlpineLike) -> None:
+    alpine.add_glibc()
+    alpine.run("ip link set lo up; ip route add 198.51.100.0/24 dev lo; mkdir -p /var/lib/edgek/of-somebody-else")
+    assert "box is Ready" in install(alpine, "--data-dir /srv/elsewhere --node-label 'a=b c'", INSTALL_EDGEK_VERSION="1.0")
+    alpine.run("mkdir -p /srv/elsewhere/agent && edgek-uninstall && test ! -e /srv/elsewhere && test -e /var/lib/edgek/of-somebody-else")
+    assert "198.51.100.0/24" in alpine.run("ip route")
+
+
 def test_a_crash_is_noticed_under_openrc_as_well(alpine: AlpineLike, dist: Dist) -> None:
     alpine.add_glibc()
     dist.build("2.0", CRASHES)

@@ -308,3 +308,17 @@ def test_a_system_that_cannot_run_the_file_is_told_before_anything_is_fetched(bo
     assert said in found
     assert "Fetching" not in found
     assert box.run(PLACES) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("noexec", "allows no programs (noexec): set EDGEK_DATA_DIR to a folder elsewhere"), ("size=100k", "No space left on device")],
+    ids=["noexec", "a full disk"],
+)
+def test_a_place_where_it_cannot_unpack_is_named_and_left_as_it_was(box: Box, dist: Dist, options: str, said: str) -> None:
+    dist.build("1.0")
+    box.run(f"mount -t tmpfs -o {options} tmpfs /var/lib")
+    answer = box.run(str(dist.installer), code=1)
+    assert said in answer
+    assert "nothing was changed" in answer
+    assert box.run(PLACES) == ""
