@@ -51,7 +51,7 @@ def file_system(device: Path) -> str:
     """Its type; empty for a device on which nothing is found. Raises OSError."""
     with device.open("rb") as file:
         file.read(PROBED_BYTES)
-    done = process.run_now(["blkid", "-p", "-s", "TYPE", "-s", "PTTYPE", "-o", "export", device])
+    done = _done(["blkid", "-p", "-s", "TYPE", "-s", "PTTYPE", "-o", "export", device])
     said = dict(line.split("=", 1) for line in done.stdout.decode(errors="replace").splitlines() if "=" in line)
     if done.returncode == NOTHING_FOUND and not said:
         return ""
@@ -77,6 +77,13 @@ def _is_in_use(number: int) -> bool:
 
 
 def _run(argv: Sequence[str | Path], why: str) -> None:
-    done = process.run_now(argv, timeout_s=FORMAT_S)
+    done = _done(argv)
     if done.returncode:
         raise OSError(errno.EIO, f"{why}: {(done.stderr or done.stdout).decode(errors='replace').strip()}")
+
+
+def _done(argv: Sequence[str | Path]) -> process.Finished:
+    try:
+        return process.run_now(argv, timeout_s=FORMAT_S)
+    except FileNotFoundError:
+        raise OSError(errno.ENOENT, f"{argv[-1]} cannot be mounted: the program {argv[0]} is not on this machine") from None

@@ -35,10 +35,10 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         return Path(made[-1])
 
     yield make
-    for point in [each.point for each in mounts() if each.point.startswith(f"{tmp_path}/")]:
-        subprocess.run(["umount", point], check=True)
-    for device in made:
-        subprocess.run(["losetup", "-d", device], check=True)
+    for each in [each.point for each in mounts() if each.point.startswith(f"{tmp_path}/")]:
+        subprocess.run(["/usr/bin/umount", each], check=True)
+    for each in made:
+        subprocess.run(["/usr/sbin/losetup", "-d", each], check=True)
 
 
 def point(tmp_path: Path, name: str) -> Path:
@@ -77,3 +77,11 @@ def test_a_device_with_partitions_is_left_alone(tmp_path: Path, disk: Disk) -> N
     with pytest.raises(OSError, match=r"holds a partition table \(dos\): it is not formatted"):
         Kernel().device(device, point(tmp_path, "p"), "", [])
     assert device.read_bytes() == before
+
+
+def test_without_the_programs_nothing_is_done_and_the_missing_one_is_named(tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = disk(b"")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OSError, match="the program blkid is not on this machine"):
+        Kernel().device(device, point(tmp_path, "p"), "", [])
+    assert device.read_bytes() == bytes(16 * MB)
