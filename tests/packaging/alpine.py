@@ -14,17 +14,27 @@ from pathlib import Path
 from tests.e2e.machine import CACHE
 
 PACKAGES = ("openrc", "libeinfo1", "librc1")
+ADDRESS = "192.0.2.10"
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")
 SET_UP = """
 mount -t tmpfs tmpfs {root} && cp -a {template}/. {root}/ && cd {root} || exit 1
 mkdir -p proc dev sys run/openrc tmp root var/log etc/runlevels/default usr/local/bin opt/dist
-mount -t proc proc proc && mount -t tmpfs tmpfs sys && mkdir -p sys/fs/cgroup && mount --bind {dist} opt/dist || exit 1
-mknod dev/null c 1 3; chmod 666 dev/null
+mount -t proc proc proc && mount --bind {dist} opt/dist || exit 1
+for each in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 dev/${{each%:*}} c 1 ${{each#*:}}; done
+{machine}
 mv lib64 hidden-lib64 # no glibc, until it is wanted
 mkdir -p run/openrc/exclusive run/openrc/daemons run/openrc/options run/openrc/tmp
 for state in starting started stopping stopped inactive wasinactive failed hotplugged scheduled; do mkdir run/openrc/$state; done # as at boot
 touch run/openrc/softlevel run/box-is-there
 exec chroot {root} /bin/sh -c '/bin/sleep 10000; exit'
+"""
+STAND_IN = "mount -t tmpfs tmpfs sys && mkdir -p sys/fs/cgroup || exit 1"
+# What pods want besides. The data are on a mount of their own: overlays cannot lie on what the root may be.
+REAL = f"""
+mkdir -p dev/pts dev/shm var/lib
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts && ln -s pts/ptmx dev/ptmx && mount -t tmpfs shm dev/shm || exit 1
+mount -t sysfs sys sys && mount --rbind /sys/fs/cgroup sys/fs/cgroup && mount -t tmpfs -o size=3g data var/lib && mount --make-rshared {{root}} || exit 1
+ip link set lo up; ip link add eth0 type veth peer name cable; ip addr add {ADDRESS}/24 dev eth0; ip link set eth0 up; ip link set cable up
 """
 
 
@@ -76,10 +86,10 @@ def _needed(root: Path) -> set[Path]:
 
 
 class AlpineLike:
-    """``dist`` is to be seen in /opt/dist. Goes with the test."""
+    """``dist`` is to be seen in /opt/dist. With ``pods`` it has what a real edgek wants, and an address towards nobody. Goes with the test."""
 
-    def __init__(self, folder: Path, dist: Path) -> None:
-        script = SET_UP.format(root=folder, template=template(), dist=dist)
+    def __init__(self, folder: Path, dist: Path, *, pods: bool = False) -> None:
+        script = SET_UP.format(root=folder, template=template(), dist=dist, machine=REAL.format(root=folder) if pods else STAND_IN)
         self.process = subprocess.Popen(["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script])
         self.root = folder
         for _ in range(1000):
@@ -95,7 +105,7 @@ class AlpineLike:
         """What it prints, on both channels."""
         environment = {"PATH": "/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin", "HOME": "/root", "EDGEK_READY_TIMEOUT": "20", **variables}
         argv = ["nsenter", "--net", "--mount", "--pid", "--root", "--wd=/", "--target", self.keeper, "/bin/sh", "-c", command]
-        done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
+        done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120)
         assert done.returncode == code, done.stdout
         return done.stdout
 
