@@ -11,10 +11,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.machine import CACHE
 
 PACKAGES = ("openrc", "libeinfo1", "librc1")
 ADDRESS = "192.0.2.10"
+MUSL = Path("/lib/ld-musl-x86_64.so.1")
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")
 SET_UP = """
 mount -t tmpfs tmpfs {root} && cp -a {template}/. {root}/ && cd {root} || exit 1
@@ -40,6 +43,8 @@ ip link set lo up; ip link add eth0 type veth peer name cable; ip addr add {ADDR
 
 def template() -> Path:
     """The files of such a root, from the cache or made now."""
+    if shutil.which("apt-get") is None or not MUSL.exists() or not LOADER.exists():
+        pytest.skip("needs apt-get, musl, and an x86-64 machine with glibc")
     root = CACHE / "alpine-like-3"
     if not (root / ".ready").exists():
         shutil.rmtree(root, ignore_errors=True)
@@ -60,7 +65,7 @@ def _make(root: Path) -> None:
     shutil.rmtree(root / "usr/share")
     shutil.copy("/bin/busybox", root / "bin/busybox")
     subprocess.run(["chroot", root, "/bin/busybox", "--install", "-s"], check=True)
-    shutil.copy("/lib/ld-musl-x86_64.so.1", root / "lib/ld-musl-x86_64.so.1")
+    shutil.copy(MUSL, root / "lib" / MUSL.name)
     shutil.copy(LOADER, root / "lib64")
     for library in _needed(root):
         if not (root / library.relative_to("/")).exists():
