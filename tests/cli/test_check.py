@@ -174,3 +174,39 @@ def test_flags_are_looked_at_as_the_command_would() -> None:
     code, found = run("true", "--cluster-dns 192.0.2.9")
     assert "is not within --service-cidr" in found
     assert code == 2
+
+
+VETH = "ip link add eth0 type veth peer name eth1"
+
+
+@pytest.mark.parametrize(
+    ("scene", "said", "expected"),
+    [
+        (f"{VETH}; ip addr add 10.42.7.1/24 dev eth0", "eth0 has the address 10.42.7.1, which is of --cluster-cidr 10.42.0.0/16", 1),
+        (
+            "nft 'table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }'",
+            "the firewall's chain ip filter FORWARD drops what no rule of its own lets through",
+            0,
+        ),
+        (
+            "ip link set lo up; ip link add flannel.1 type vxlan id 1 dstport 8472 local 127.0.0.1 dev lo",
+            "flannel.1 is another network's VXLAN interface on UDP 8472",
+            0,
+        ),
+    ],
+    ids=["a LAN in the pods' range", "Docker's firewall", "a flannel of somebody else"],
+)
+def test_what_is_in_the_way_of_the_network_is_named(scene: str, said: str, expected: int) -> None:
+    code, found = run(scene)
+    assert said in found
+    assert code == expected
+
+
+@pytest.mark.parametrize(("port", "said"), [(53, "port 53/udp is held on every address by python"), (8472, "port 8472/udp is held by python")])
+def test_who_holds_a_port_of_the_nodes_own_is_named(tmp_path: Path, port: int, said: str) -> None:
+    bound = f's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", {port}))'
+    listening = f'{sys.executable} -c \'import socket, time; {bound}; open("{tmp_path}/there", "w"); time.sleep(60)\' >/dev/null 2>&1'
+    code, found = run(f"{listening} & echo HOLDER $!\nuntil [ -e {tmp_path}/there ]; do sleep 0.02; done")
+    subprocess.run(["kill", found.split()[1]], check=True)
+    assert said in found
+    assert code == 1
