@@ -46,7 +46,7 @@ ip link set eth0 up
 ip addr add 192.0.2.10/24 dev eth0
 
 # The file server. Its grace after a start, in which nobody gets a lock that was not his, is 90 s elsewhere and 10 s at least.
-mkdir -p /run/rpcbind /run/rpc_pipefs /run/sendsigs.omit.d /run/edgek /srv/share /srv/one /srv/two
+mkdir -p /run/rpcbind /run/rpc_pipefs /run/sendsigs.omit.d /run/edgek /srv/share /srv/one /srv/two /srv/doomed
 chmod 777 /srv/share /srv/one /srv/two
 mount -t nfsd nfsd /proc/fs/nfsd
 mount -t rpc_pipefs pipes /run/rpc_pipefs
@@ -92,17 +92,29 @@ growing() { # a file on the server's own disk
     test "$(wc -l <"$1")" -gt "$before"
 }
 whole() { test "$(head -n 100 "$1")" = "$(seq 100)" && test "$(cat "$1")" = "$(seq "$(wc -l <"$1")")"; }
-says() { kubectl get events --field-selector "involvedObject.name=$1,reason=FailedMount" -o 'jsonpath={.items[*].message}' | grep -q "$2"; }
+says() { kubectl get events --field-selector "involvedObject.name=$1,reason=$2" -o 'jsonpath={.items[*].message}' | grep -q "$3"; }
+shared=/srv/share/default/shared # where the claim's volume lies on the server's own disk
 
 python3 /machine_storage.py quota || fail quota
 step 'quota'
-until_true 120 'the node is ready' node_ready
+until_true 240 'the node is ready' node_ready
 kubectl apply -f /pods.json || fail pods
 python3 /machine_storage.py versions || fail versions
 step 'versions'
-until_true 90 'two pods have one volume' sh -c 'grep -q 3 /srv/share/one && grep -q 3 /srv/share/two'
+until_true 90 'two pods share a ReadWriteMany claim' sh -c "grep -q 3 $shared/one && grep -q 3 $shared/two"
+kubectl get pvc shared -o 'jsonpath={.status.phase} {.status.accessModes}' | grep -q '^Bound \["ReadWriteMany"\]' || fail 'the claim is not as it was asked for'
+kubectl exec one -- grep ' /files nfs4 .*vers=4.2' /proc/mounts || fail 'a pod has no NFS'
 kubectl exec one -- sh -c 'head -n 3 /files/two' | grep -q 3 || fail 'one pod does not read what the other wrote'
 until_true 60 'a pod reads' phase reader Running
+until_true 60 'a pod has an export that will be deleted' phase doomed Running
+rm -r /srv/doomed
+kubectl exec doomed -- ls /files 2>&1 | grep 'Stale file handle' || fail 'an export is deleted, and nobody is told'
+kubectl delete pod doomed --wait=false
+until_true 60 'a pod on a deleted export is deleted' gone doomed
+kubectl delete pvc doomed --wait=false
+undeleted() { kubectl get events --field-selector reason=VolumeFailedDelete -o 'jsonpath={.items[*].message}' | grep -q '127.0.0.1:/srv/doomed does not exist'; }
+until_true 60 'a volume on a deleted export says why it stays' undeleted
+mkdir /srv/doomed
 wait $first
 judged one
 wait $second
@@ -114,8 +126,10 @@ python3 /machine_storage.py dead &
 given_up=$!
 kubectl apply -f /late.json || fail late
 until_true 60 'a pod without a volume starts' phase none Running
-until_true 90 'a pod says why it waits' says late 'MountVolume.SetUp failed for volume "files" : mount failed'
+until_true 90 'a pod says why it waits' says late FailedMount 'MountVolume.SetUp failed for volume "files" : mount failed'
 kubectl get events --field-selector 'involvedObject.name=late,reason=FailedMount' -o 'jsonpath={.items[0].message}'
+until_true 90 'a claim says why it waits' says later ProvisioningFailed 'failed to provision volume with StorageClass "files"'
+kubectl get events --field-selector 'involvedObject.name=later,reason=ProvisioningFailed' -o 'jsonpath={.items[0].message}'
 kubectl delete pod reader --wait=false
 until_true 60 'a pod on the dead server is deleted' gone reader
 wait $given_up || fail dead
@@ -125,15 +139,18 @@ phase late Pending || fail 'late is not pending'
 
 serve_files
 step 'the file server is up'
-until_true 120 'the first writes on' growing /srv/share/one
-until_true 60 'the second writes on' growing /srv/share/two
+until_true 120 'the first writes on' growing $shared/one
+until_true 60 'the second writes on' growing $shared/two
 until_true 120 'the pod that waited runs' phase late Running
+until_true 120 'the pod whose claim waited runs' phase later Running
 python3 /machine_storage.py alive || fail alive
 kubectl delete pod --all --grace-period=1 --wait=false
 until_true 90 'all pods are gone' sh -c 'test -z "$(kubectl get pods -o name)"'
-test -z "$(grep ':/srv' /proc/mounts)" || fail 'something is mounted'
-whole /srv/share/one || fail 'one: lines are missing, double or broken'
-whole /srv/share/two || fail 'two: lines are missing, double or broken'
-step "the data is whole: $(cat /srv/share/one /srv/share/two | wc -l) lines"
+until_true 30 'nothing is mounted' sh -c '! grep :/srv /proc/mounts'
+whole $shared/one || fail 'one: lines are missing, double or broken'
+whole $shared/two || fail 'two: lines are missing, double or broken'
+step "the data is whole: $(cat $shared/one $shared/two | wc -l) lines"
+kubectl delete pvc shared later --wait=false
+until_true 60 'the volumes are deleted' sh -c 'test -z "$(kubectl get pv -o name)" && test -z "$(find /srv/share/default -mindepth 1)"'
 echo 'ALL DONE'
 off

@@ -18,7 +18,7 @@ BOOT_TO_END_S = 900
 COUNT = "n=0; while true; do n=$((n+1)); echo $n >>/files/$HOSTNAME; sleep 0.1; done"
 
 
-def pod(name: str, command: str, **nfs: Any) -> dict[str, Any]:
+def pod(name: str, command: str, **volume: Any) -> dict[str, Any]:
     container = {
         "name": "main",
         "image": "docker.io/library/nginx:1.27",
@@ -26,23 +26,50 @@ def pod(name: str, command: str, **nfs: Any) -> dict[str, Any]:
         "env": [{"name": "HOSTNAME", "value": name}],
     }
     spec: dict[str, Any] = {"containers": [container], "terminationGracePeriodSeconds": 1}
-    if nfs:
+    if volume:
         container["volumeMounts"] = [{"name": "files", "mountPath": "/files"}]
-        spec["volumes"] = [{"name": "files", "nfs": {"server": "127.0.0.1", **nfs}}]
+        spec["volumes"] = [{"name": "files", **volume}]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
-def together(*pods: dict[str, Any]) -> str:
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": pods})
+def of_claim(name: str) -> dict[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": name}}
 
 
-def test_volumes_outlive_their_file_server_and_dead_servers_hang_nothing(tmp_path: Path, web_one: Path) -> None:
+def in_tree(path: str, **how: Any) -> dict[str, Any]:
+    return {"nfs": {"server": "127.0.0.1", "path": path, **how}}
+
+
+def claim(name: str, storage_class: str = "files") -> dict[str, Any]:
+    spec = {"storageClassName": storage_class, "accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "10Mi"}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
+def storage_class(name: str, share: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name},
+        "provisioner": "nfs.edgek.io",
+        "parameters": {"server": "127.0.0.1", "share": share, "subDir": "${pvc.metadata.namespace}/${pvc.metadata.name}"},
+        "mountOptions": ["nfsvers=4.2"],
+    }
+
+
+def together(*objects: dict[str, Any]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+
+
+def test_a_shared_claim_outlives_its_file_server_and_dead_servers_hang_nothing(tmp_path: Path, web_one: Path) -> None:
     judge = csi_sanity()
     if judge is None:
         pytest.skip("csi-sanity is not there: build it from its Go module, and name it in EDGEK_CSI_SANITY")
-    share, never = {"path": "/srv/share"}, "while true; do sleep 1; done"
-    first = together(pod("one", COUNT, **share), pod("two", COUNT, **share), pod("reader", never, path="/srv/two", readOnly=True))
-    late = together(pod("late", never, **share), pod("none", never))
+    never = "while true; do sleep 1; done"
+    two = [pod(name, COUNT, **of_claim("shared")) for name in ("one", "two")]
+    reader, doomed = pod("reader", never, **in_tree("/srv/two", readOnly=True)), pod("doomed", never, **of_claim("doomed"))
+    classes = storage_class("files", "/srv/share"), storage_class("doomed", "/srv/doomed")
+    first = together(*classes, claim("shared"), claim("doomed", "doomed"), *two, reader, doomed)
+    late = together(pod("late", never, **in_tree("/srv/share")), claim("later"), pod("later", never, **of_claim("later")), pod("none", never))
     here, image = Path(__file__).parent, tmp_path / "disk.img"
     extra: dict[str, Path | str] = {name: here / name.lstrip("/") for name in ("/machine_storage.sh", "/machine_storage.py")}
     machine.disk(
