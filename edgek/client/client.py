@@ -21,7 +21,9 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
-MINIMAL = "return=minimal"  # of the header Prefer, RFC 7240. Only an agent's link heeds it
+# Of the header Prefer, RFC 7240.
+MINIMAL = "return=minimal"  # only an agent's link heeds it
+STRICT = "handling=strict"  # a watch from a revision that the server has yet to reach is refused, not held
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
@@ -127,7 +129,8 @@ class Client:
     def watch(
         self, kind: Kind, namespace: str = "", *, revision: str, labels: str = "", fields: str = ""
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
-        """Changes after ``revision``, bookmarks included. Raises ``errors.Expired`` when that is too old; ends when the server says so."""
+        """Changes after ``revision``, bookmarks included. Raises ``errors.Expired`` when that is too old, or of a
+        history that the server has lost; ends when the server says so."""
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -135,7 +138,7 @@ class Client:
             "labelSelector": labels,
             "fieldSelector": fields,
         }
-        return self._watch(Request("GET", kind.path(namespace), _pairs(query), self._headers, patient=True))
+        return self._watch(Request("GET", kind.path(namespace), _pairs(query), {**self._headers, "prefer": STRICT}, patient=True))
 
     @asynccontextmanager
     async def _watch(self, request: Request) -> AsyncIterator[AsyncIterator[WatchEvent]]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import orjson
 import trio
 
+from edgek.client.client import STRICT
 from edgek.model import errors, objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
@@ -189,8 +190,8 @@ class Watches:
                 sink.push(shape.bookmark(after, initial_end=True))
         elif not revision:
             after = self._store.backend.revision
-        elif revision > self._store.backend.revision:
-            # Upstream says nothing, for ever. A card that lost what it had promised to keep, or a machine set back to a snapshot, is told of instead.
+        elif revision > self._store.backend.revision and call.request.headers.get("prefer") == STRICT:
+            # Upstream says nothing until then, and so do we to its clients. Ours are told of a card that lost what it had promised to keep.
             raise errors.Expired(f"resource version {revision} is ahead of this server's {self._store.backend.revision}: list again")
         subscription = await self._join(call, after, watcher, sink)
         try:

@@ -81,6 +81,21 @@ async def test_a_revision_before_all_history_is_an_error_in_the_stream() -> None
             await anext(changes)
 
 
+async def test_a_revision_to_come_is_waited_for_as_upstream_does(autojump_clock: object) -> None:
+    server = await running()
+    to_come = str(server.backend.revision + 1000)
+    async with watching(server, resourceVersion=to_come, timeoutSeconds="5") as events:
+        await server.client.create(kinds.CONFIG_MAP, config_map())
+        assert [event async for event in events] == []
+
+
+async def test_our_own_parts_are_told_that_the_history_they_know_is_lost() -> None:
+    server = await running()
+    with pytest.raises(errors.Expired, match="ahead of this server's"):
+        async with server.client.watch(kinds.CONFIG_MAP, "default", revision=str(server.backend.revision + 1)) as changes:
+            await anext(changes)
+
+
 async def test_without_a_revision_the_present_comes_first(autojump_clock: object) -> None:
     server = await running()
     await server.client.create(kinds.CONFIG_MAP, config_map("there"))
