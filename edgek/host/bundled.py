@@ -49,13 +49,12 @@ def go_first() -> None:
     """Programs that came along are found before the machine's own: they were tested together."""
     place = folder()
     if place is not None:
-        _restore_library_path()
+        _forget_library_path()
         os.environ["PATH"] = os.pathsep.join(filter(None, (str(place), os.environ.get("PATH", ""))))
 
 
-def _restore_library_path() -> None:
-    """Our libraries are found, we are running: the machine's own programs are to find theirs."""
-    before = os.environ.pop(f"{LIBRARY_PATH}_ORIG", "")
-    os.environ.pop(LIBRARY_PATH, None)
-    if before and LOADER not in os.environ:
-        os.environ[LIBRARY_PATH] = before
+def _forget_library_path() -> None:
+    """Ours are loaded, and the machine's own programs must not meet a glibc that is not theirs. ``loader`` says it again to those of ours."""
+    if LOADER in os.environ:
+        os.environ.pop(LIBRARY_PATH, None)
+        os.environ.pop(f"{LIBRARY_PATH}_ORIG", None)
