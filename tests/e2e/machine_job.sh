@@ -60,11 +60,11 @@ until_true 60 'memory is limited by cgroup v2' sh -c 'cat /sys/fs/cgroup/kubepod
 kubectl scale deployment/nginx-deployment --replicas=5
 until_true 400 'five replicas are ready' ready 5
 kubectl set image deployment/nginx-deployment nginx=nginx:1.28
-rolled() { answers http://192.0.2.10:30080/ two && ready 5; }
+rolled() { answers http://192.0.2.10:30080/ two && ready 5 && test "$(kubectl get pods -o name | wc -l)" = 5; } # those that end are counted below, too
 until_true 400 'rolled to the new version' rolled
 
 before=$(kubectl get pods -l app=nginx -o 'jsonpath={range .items[*]}{.metadata.name}{.status.containerStatuses[0].containerID}{"\n"}{end}' | sort)
-systemctl kill -s KILL edgek
+systemctl kill --kill-whom=main -s KILL edgek
 until_true 300 'edgek is back after kill -9' kubectl get --raw /readyz
 sleep 5
 after=$(kubectl get pods -l app=nginx -o 'jsonpath={range .items[*]}{.metadata.name}{.status.containerStatuses[0].containerID}{"\n"}{end}' | sort)
@@ -103,7 +103,7 @@ hq_kubectl get node far | grep -w Ready || fail 'the server says otherwise'
 systemctl is-active edgek && systemctl is-enabled edgek && echo 'STEP the agent is a service that starts with the machine'
 test "$(stat -c %a /etc/edgek/edgek.env)" = 600 && ! grep -q "$token" /etc/systemd/system/edgek.service && echo 'STEP its token is for root alone'
 former=$(cat /run/edgek/edgek.pid)
-systemctl kill -s KILL edgek
+systemctl kill --kill-whom=main -s KILL edgek
 until_true 300 'the agent is back after kill -9' sh -c "test \"\$(cat /run/edgek/edgek.pid)\" != $former && edgek status"
 kill "$(cat /root/hq/run/edgek.pid)"
 wait
