@@ -16,8 +16,8 @@ HEAVY = "cryptography"
 DONE = "EDGEK_BEGUN_ANEW"  # in the environment: not a second time
 
 
-class BeginAnew(Exception):
-    """All services are to stop, and this program is to begin again."""
+class BeginAnew(BaseException):
+    """All services are to stop, and this program is to begin again. Not an Exception: nothing has failed."""
 
 
 def lighten() -> None:
