@@ -15,7 +15,10 @@ from tests.bench.connection import Access, Watch
 from tests.bench.figures import at_least, at_most, spread
 from tests.fakes import images
 
-LINES = {"with_claim_above_p50_ms": at_most(60), "100_bound_s": at_most(3), "write_of_host_percent": at_least(95), "services_mb": at_most(4)}
+LINES = {"with_claim_above_p50_ms": at_most(60), "100_bound_s": at_most(3), "services_mb": at_most(4)} | {
+    "write_of_host_percent": at_least(95),
+    "read_of_host_percent": at_least(95),
+}
 CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 ONE_BY_ONE = 20
@@ -23,6 +26,7 @@ AT_ONCE = 100
 ROUNDS_AT_ONCE = 3
 ROUNDS_OF_IO = 7
 MB_OF_IO = 512
+READS = 16  # of the same file, for the clock's hundredths of a second
 SETTLE_S = 10.0
 AT_ONCE_CLASS = {"metadata": {"name": "at-once"}, "provisioner": "hostpath.edgek.io", "volumeBindingMode": "Immediate"}
 
@@ -137,8 +141,8 @@ def io(node: Box, access: Access) -> dict[str, float]:
     return {
         "write_of_host_percent": write / host_write * 100,
         "read_of_host_percent": read / host_read * 100,
-        "write_inside_mb_per_s": write,
         "write_host_mb_per_s": host_write,
+        "read_host_mb_per_s": host_read,
     }
 
 
@@ -146,9 +150,9 @@ def speed(prefix: list[str], program: str, folder: str, node: Box) -> tuple[floa
     """MB/s of writing, and of reading what is in memory still, by the shell's clock, whose hundredths of a second ask for large files."""
     file = f"{folder}/file"
     write = f"{program} dd if=/dev/zero of={file} bs=1048576 count={MB_OF_IO} conv=fsync"
-    read = f"{program} dd if={file} of=/dev/null bs=1048576"
+    read = f"{program} sh -c 'for each in {' '.join(map(str, range(READS)))}; do {program} dd if={file} of=/dev/null bs=1048576; done'"
     script = f"exec 2>&1; time {write}; time {read}; {program} rm {file}"
     said = subprocess.run(node.cluster.inside(*prefix, program, "sh", "-c", script), capture_output=True, text=True, check=True).stdout
     seconds = [float(found) for found in re.findall(r"real\s+0m ([0-9.]+)s", said)]
     assert len(seconds) == 2, said
-    return MB_OF_IO / seconds[0], MB_OF_IO / seconds[1]
+    return MB_OF_IO / seconds[0], MB_OF_IO * READS / seconds[1]
