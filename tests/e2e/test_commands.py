@@ -101,8 +101,8 @@ def test_a_command_of_k3s_that_is_not_there_is_refused_by_name(cluster: Cluster,
     assert cluster.run(command, code=2).startswith(f"edgek: {command}: ")
 
 
-def test_check_finds_this_machine_fit(cluster: Cluster) -> None:
-    assert "This machine can run edgek." in cluster.run("check", "--data-dir", cluster.data)
+def test_check_finds_a_machine_fit_that_edgek_runs_on(cluster: Cluster) -> None:
+    assert "This machine can run edgek." in cluster.run("check", *cluster.paths())
 
 
 def test_check_names_what_is_missing_and_the_remedy(cluster: Cluster, tmp_path: Path) -> None:
@@ -119,7 +119,8 @@ def test_check_names_what_is_missing_and_the_remedy(cluster: Cluster, tmp_path: 
         assert f"{program} is not on the PATH" in done.stdout
     assert "apt-get install runc" in done.stdout
     assert "free at least" in done.stdout
-    assert "mount it without noexec" in done.stdout
+    assert f"mounted noexec ({small})" in done.stdout
+    assert f"mount -o remount,exec {small}" in done.stdout
 
 
 @pytest.fixture
