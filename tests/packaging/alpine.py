@@ -31,7 +31,8 @@ for state in starting started stopping stopped inactive wasinactive failed hotpl
 touch run/openrc/softlevel run/box-is-there
 exec chroot {root} /bin/sh -c '/bin/sleep 10000; exit'
 """
-STAND_IN = "mount -t tmpfs tmpfs sys && mkdir -p sys/fs/cgroup || exit 1"
+# OpenRC is to mount no cgroups: a hierarchy of its own would be the whole machine's, and stay.
+STAND_IN = "mount -t tmpfs tmpfs sys && mkdir -p sys/fs/cgroup && echo 'rc_cgroup_mode=none' >>etc/rc.conf || exit 1"
 # What pods want besides. The data are on a mount of their own: overlays cannot lie on what the root may be.
 REAL = f"""
 mkdir -p dev/pts dev/shm var/lib
