@@ -1,7 +1,6 @@
 """The one file for arm64, on another kind of machine: its programs, and what runs of it under qemu's user emulation. Pods do not: that needs a kernel.
 
-What ``packaging/build.sh --arch arm64`` left in ``dist`` is tried, if it was built from these sources. CI builds it where it was built before: with what
-Go and ``base.py`` keep, that takes two minutes. Elsewhere it would take twice as long or more, and is not done by the way.
+What ``packaging/build.sh --arch arm64`` left in ``dist`` is tried, if it was built from these sources; it is not built by the way, for that takes minutes.
 """
 
 from __future__ import annotations
@@ -45,12 +44,6 @@ class Built(NamedTuple):
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("tree")
     found = find(folder)
-    if found is None and os.environ.get("CI") and shutil.which("go") and base.place(ARM64, pins.load()).exists():
-        command = ["nice", "-n", "10", REPOSITORY / "packaging" / "build.sh", "--arch", "arm64", "--level", "1"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-4000:]
-        found = find(folder)
-        assert found is not None, "the sources changed while it was built"
     if found is None:
         pytest.skip(f"there is no dist/edgek-*-linux-arm64 of these sources: {BUILD}")
     return found
