@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgek.host import wallclock
@@ -90,6 +90,9 @@ class CertificateSigningRequest(Resource):
         if certificate and certificate != before.get("certificate") and "-----BEGIN CERTIFICATE-----" not in _pem(certificate):
             errors.invalid(at / "certificate", "<certificate data>", "must contain at least one CERTIFICATE PEM block")
         return errors.found
+
+    def fields(self, obj: Object) -> Mapping[str, str]:
+        return {"spec.signerName": (obj.get("spec") or {}).get("signerName") or ""}
 
 
 def _conditions(asked: Object, before: Object, *, approving: bool) -> list[Object]:

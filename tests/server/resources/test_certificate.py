@@ -65,3 +65,8 @@ def test_a_verdict_stands_and_a_certificate_is_one(obj: dict[str, Any], old: dic
 )  # fmt: skip
 def test_a_request_must_be_whole(spec: dict[str, Any], field: str) -> None:
     assert [problem.field for problem in CertificateSigningRequest().validate(csr(spec=spec))] == [field]
+
+
+def test_requests_are_found_by_their_signer() -> None:
+    assert CertificateSigningRequest().fields(csr()) == {"spec.signerName": "example.com/s"}
+    assert CertificateSigningRequest().fields({}) == {"spec.signerName": ""}
