@@ -96,11 +96,11 @@ class CertificateSigningRequest(Resource):
 
 
 def _conditions(asked: Object, before: Object, *, approving: bool) -> list[Object]:
-    """An approver writes the verdict, a signer everything else; of the other's part each keeps what is there."""
-    new, old = asked.get("conditions") or (), before.get("conditions") or ()
-    mine = [each for each in new if (each.get("type") in VERDICTS) is approving]
-    theirs = [each for each in old if (each.get("type") in VERDICTS) is not approving]
-    return [*theirs, *mine]
+    """An approver writes them all, a signer those that are no verdict."""
+    new, old = list(asked.get("conditions") or ()), before.get("conditions") or ()
+    if approving:
+        return new
+    return [*(each for each in old if each.get("type") in VERDICTS), *(each for each in new if each.get("type") not in VERDICTS)]
 
 
 def _stamped(conditions: list[Object], before: Object) -> list[Object]:

@@ -34,9 +34,10 @@ def test_what_was_asked_cannot_be_changed_later() -> None:
     assert obj["spec"] == SPEC
 
 
-def test_an_approver_writes_the_verdict_and_nothing_else() -> None:
-    types, status, problems = updated(csr("Approved", "Failed", certificate="x"), csr(), "approval")
-    assert (types, problems) == (["Approved"], [])
+def test_an_approver_writes_conditions_and_nothing_else() -> None:
+    types, status, problems = updated(csr("Approved", "Seen", certificate="x"), csr("Failed"), "approval")
+    assert types == ["Approved", "Seen"]
+    assert problems == ['status.conditions: Forbidden: updates may not remove a condition of type "Failed"']
     assert "certificate" not in status
     assert {"lastUpdateTime", "lastTransitionTime"} <= status["conditions"][0].keys()
 
