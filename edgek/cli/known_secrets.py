@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from edgek.client.joining import BOOTSTRAP_TYPE
 from edgek.config import DEFAULT_CONFIG_FILE, Config
 from edgek.model.credentials import JoinToken
 from edgek.model.errors import UsageError
 
 VALUE_MOST = 64 * 1024  # bytes: what is larger is no password
-_BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
 _DOCKER_TYPE = "kubernetes.io/dockerconfigjson"
 # What is no secret in a Secret.
 _PLAIN = {
@@ -38,7 +38,7 @@ def of_machine(config: Config, secrets: Iterable[dict[str, Any]]) -> Iterator[st
 def of_secret(obj: dict[str, Any]) -> Iterator[str]:
     kind = str(obj.get("type") or "")
     for key, encoded in (obj.get("data") or {}).items():
-        if key in _PLAIN.get(kind, ()) or (kind == _BOOTSTRAP_TYPE and key != "token-secret"):
+        if key in _PLAIN.get(kind, ()) or (kind == BOOTSTRAP_TYPE and key != "token-secret"):
             continue
         try:
             value = base64.b64decode(str(encoded)).decode()

@@ -17,7 +17,7 @@ import attrs
 import httptools
 import trio
 
-from edgek.client.transport import Disconnected, Request, Response
+from edgek.client.transport import Disconnected, Request, Response, lines_of
 from edgek.host import tls
 
 KEPT = 4  # idle connections
@@ -302,12 +302,5 @@ class HttpsStream:
             async for chunk in self._answer.body():
                 yield chunk
 
-    async def lines(self) -> AsyncIterator[bytes]:
-        """Events of a watch, whichever way the network cut them."""
-        rest = b""
-        async for chunk in self.chunks():
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                yield line
-        if rest:
-            yield rest
+    def lines(self) -> AsyncIterator[bytes]:
+        return lines_of(self.chunks())

@@ -11,7 +11,7 @@ import trio
 from edgek.client import link_calls, link_messages
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import Head
-from edgek.client.transport import Disconnected, Request, Response, StreamResponse, Transport
+from edgek.client.transport import Disconnected, Request, Response, StreamResponse, Transport, lines_of
 
 STALLED_S = 60.0  # without a byte of what is asked or answered. A long answer takes its time on a thin way; a watch has no limit
 
@@ -91,12 +91,5 @@ class LinkStream:
         except GONE as exc:
             raise Disconnected(f"the link to the server broke: {exc}") from exc
 
-    async def lines(self) -> AsyncIterator[bytes]:
-        """Events of a watch, whichever way they were cut."""
-        left = b""
-        async for chunk in self.chunks():
-            *lines, left = (left + chunk).split(b"\n")
-            for line in lines:
-                yield line
-        if left:
-            yield left
+    def lines(self) -> AsyncIterator[bytes]:
+        return lines_of(self.chunks())

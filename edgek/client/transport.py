@@ -62,6 +62,17 @@ class StreamResponse(Protocol):
     def lines(self) -> AsyncIterator[bytes]: ...
 
 
+async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Events of a watch, whichever way they were cut on the way."""
+    left = b""
+    async for chunk in chunks:
+        *lines, left = (left + chunk).split(b"\n")
+        for line in lines:
+            yield line
+    if left:
+        yield left
+
+
 class Transport(Protocol):
     """Carries requests. An answer of any status is an answer; only a broken way raises (``Disconnected``)."""
 
