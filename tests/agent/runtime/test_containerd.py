@@ -146,11 +146,13 @@ async def test_containerd_that_hangs_is_noticed_and_started_again_and_no_pod_not
     former = pid_of(real.child)
     assert all(condition.ready for condition in await real.runtime.conditions())
     os.kill(former, signal.SIGSTOP)
-    for _ in range(3):
-        with pytest.raises(RuntimeGone):
-            await real.runtime.conditions()
+    with pytest.raises(RuntimeGone):
+        await real.runtime.conditions()
+    with trio.fail_after(30):
+        while pid_of(real.child) == former:
+            with contextlib.suppress(RuntimeGone):  # until the keeper's patience is at its end, which may be between two questions
+                await real.runtime.conditions()
     await real.runtime.wait_until_there(20)
-    assert pid_of(real.child) != former
     assert await real.runtime.container(container_id) == before
     assert (await real.runtime.exec_sync(container_id, ("echo", "here"), 5)).stdout == b"here\n"
 
