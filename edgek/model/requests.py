@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from edgek.model import quantity
@@ -57,14 +57,27 @@ def parsed(quantities: Mapping[str, Any] | None) -> dict[str, int]:
     return {name: quantity.parse(str(text)).nanos for name, text in (quantities or {}).items()}
 
 
-def host_ports(spec: Mapping[str, Any]) -> frozenset[tuple[str, str, int]]:
+HostPort = tuple[str, str, int]  # host IP, protocol, port
+EVERY_ADDRESS = "0.0.0.0"
+
+
+def host_ports(spec: Mapping[str, Any]) -> frozenset[HostPort]:
     """``(host IP or "0.0.0.0", protocol, port)`` of all containers that stay."""
     found = set()
     for container in _staying(spec):
         for port in container.get("ports") or ():
             if port.get("hostPort"):
-                found.add((port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", int(port["hostPort"])))
+                found.add((port.get("hostIP") or EVERY_ADDRESS, port.get("protocol") or "TCP", int(port["hostPort"])))
     return frozenset(found)
+
+
+def ports_clash(wanted: Iterable[HostPort], taken: Collection[HostPort]) -> bool:
+    """Whether one of them is taken: two pods cannot have the same port on an address, and 0.0.0.0 is every address."""
+    return any(
+        (protocol, number) == (other_protocol, other_number) and (address == other or EVERY_ADDRESS in (address, other))
+        for address, protocol, number in wanted
+        for other, other_protocol, other_number in taken
+    )
 
 
 def claims(pod_name: str, spec: Mapping[str, Any]) -> tuple[str, ...]:

@@ -217,6 +217,8 @@ def _requirement(key: str, operator: Operator, values: Iterable[str]) -> Require
     if operator in ("exists", "!") and ordered:
         problems.append(f"values: Invalid value: {_go_strings(ordered)}: values set must be empty for exists and does not exist")
     if operator in ("gt", "lt"):
+        if len(ordered) != 1:
+            problems.append(f"values: Invalid value: {_go_strings(ordered)}: for 'Gt', 'Lt' operators, exactly one value is required")
         problems += [
             f"values[{at}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
             for at, value in enumerate(ordered)

@@ -118,3 +118,9 @@ def test_the_exact_name_can_be_read_off_a_field_selector():
     assert selectors.parse_fields("metadata.name=x").exact("metadata.name") == "x"
     assert selectors.parse_fields("metadata.name!=x").exact("metadata.name") is None
     assert str(selectors.parse_fields(r"a=x\,y,b!=2")) == r"a=x\,y,b!=2"
+
+
+@pytest.mark.parametrize("values", [[], ["1", "2"]])
+def test_a_comparison_needs_exactly_one_value(values: list[str]) -> None:
+    with pytest.raises(SelectorError, match="exactly one value is required"):
+        selectors.of_expression({"key": "n", "operator": "Gt", "values": values})

@@ -12,7 +12,7 @@ import attrs
 
 from edgek.agent.kubelet import resources
 from edgek.agent.kubelet.lifecycle import Verdict, is_static
-from edgek.agent.kubelet.wanted import host_ports
+from edgek.model import placement, requests
 from edgek.model.objects import Object
 
 SAFE_SYSCTLS = frozenset({
@@ -45,17 +45,17 @@ def refusal(pod: Object, others: Sequence[Object], node: NodeOffer) -> Verdict |
         used = sum(resources.requests(other, name) for other in others)
         if wanted and name in node.allocatable and wanted + used > node.allocatable[name]:
             return _out_of(name, _shown(name, wanted), _shown(name, used), _shown(name, node.allocatable[name]))
-    if not _labels_fit(spec, node):
+    if not placement.selects(spec, str(spec.get("nodeName") or ""), node.labels):
         return Verdict("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector")
     if (spec.get("os") or {}).get("name") not in (None, node.os):
         return Verdict("PodOSNotSupported", "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS")
-    taint = next((t for t in node.taints if t.get("effect") == "NoExecute" and not _tolerated(spec, t)), None)
-    if taint is not None:
+    driven = placement.untolerated(placement.taints({"taints": node.taints}), placement.tolerations(spec.get("tolerations")))
+    if any(taint.effect == "NoExecute" for taint in driven):
         return Verdict("TaintToleration", "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate")
     for entry in (spec.get("securityContext") or {}).get("sysctls") or ():
         if entry["name"].replace("/", ".") not in SAFE_SYSCTLS:
             return Verdict("SysctlForbidden", f'Pod was rejected: forbidden sysctl: "{entry["name"]}" not allowlisted')
-    if _ports_taken(pod, others):
+    if requests.ports_clash(requests.host_ports(spec), [port for other in others for port in requests.host_ports(other.get("spec") or {})]):
         return Verdict("NodePorts", "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports")
     return None
 
@@ -82,52 +82,3 @@ def _out_of(name: str, wanted: float, used: float, has: float) -> Verdict:
 
 def _shown(name: str, value: float) -> float:
     return round(value * 1000) if name == "cpu" else value
-
-
-def _labels_fit(spec: Object, node: NodeOffer) -> bool:
-    if any(node.labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
-        return False
-    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
-    if not affinity:
-        return True
-    return any(
-        all(_expression(e, node.labels) for e in term.get("matchExpressions") or ()) and (term.get("matchExpressions") or term.get("matchFields"))
-        for term in affinity.get("nodeSelectorTerms") or ()
-    )
-
-
-def _expression(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    value, values = labels.get(expression["key"]), list(expression.get("values") or ())
-    match expression["operator"]:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt":
-            return value is not None and value.isdigit() and int(value) > int(values[0])
-        case "Lt":
-            return value is not None and value.isdigit() and int(value) < int(values[0])
-    return False
-
-
-def _tolerated(spec: Object, taint: Mapping[str, Any]) -> bool:
-    for toleration in spec.get("tolerations") or ():
-        if toleration.get("effect") not in (None, "", taint["effect"]) or toleration.get("key") not in (None, "", taint["key"]):
-            continue
-        if toleration.get("operator") == "Exists" or (toleration.get("key") and (toleration.get("value") or "") == (taint.get("value") or "")):
-            return True
-    return False
-
-
-def _ports_taken(pod: Object, others: Sequence[Object]) -> bool:
-    taken = {(p.protocol, p.host_port, p.host_ip) for other in others for p in host_ports(other)}
-    for port in host_ports(pod):
-        for protocol, number, ip in taken:
-            open_to_all = ("", "0.0.0.0")
-            if (protocol, number) == (port.protocol, port.host_port) and (ip == port.host_ip or ip in open_to_all or port.host_ip in open_to_all):
-                return True
-    return False

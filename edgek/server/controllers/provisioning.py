@@ -283,4 +283,4 @@ class ProvisioningController:
 
 
 def _is_away(node: placement.Place) -> bool:
-    return any(key in AWAY for key, _, _ in node.taints)
+    return any(taint.key in AWAY for taint in node.taints)

@@ -8,38 +8,15 @@ from typing import Any
 
 import attrs
 
-from edgek.model import objects, requests, selectors
+from edgek.model import objects, placement, requests, selectors
 from edgek.model.alike import shared, shared_map
 from edgek.model.local_storage import driver_of
 from edgek.model.objects import Object
+from edgek.model.placement import Taint, Toleration
 
 DEFAULT_SCHEDULER = "default-scheduler"
 WAIT_FOR_FIRST_CONSUMER = "WaitForFirstConsumer"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
-
-
-@attrs.frozen
-class Taint:
-    key: str
-    value: str
-    effect: str
-
-
-@attrs.frozen
-class Toleration:
-    """``operator`` is Exists or Equal; an empty key with Exists tolerates everything, an empty effect every effect."""
-
-    key: str
-    operator: str
-    value: str
-    effect: str
-
-    def tolerates(self, taint: Taint) -> bool:
-        if self.effect and self.effect != taint.effect:
-            return False
-        if self.key and self.key != taint.key:
-            return False
-        return self.operator == "Exists" or (bool(self.key) and self.value == taint.value)
 
 
 @attrs.frozen
@@ -98,7 +75,7 @@ def pod(obj: Object) -> Pod:
         node_selector=shared_map(spec.get("nodeSelector") or {}),
         affinity=spec.get("affinity") or {},
         spread=tuple(spec.get("topologySpreadConstraints") or ()),
-        tolerations=shared(tuple(_toleration(t) for t in spec.get("tolerations") or ())),
+        tolerations=shared(placement.tolerations(spec.get("tolerations"))),
         priority=int(spec.get("priority") or 0),
         preempts=spec.get("preemptionPolicy") != "Never",
         owner_uid=intern((objects.controller_of(obj) or {}).get("uid", "")),
@@ -132,7 +109,7 @@ def node(obj: Object) -> Node:
         name=objects.name(obj),
         labels=objects.labels(obj),
         unschedulable=bool(spec.get("unschedulable")),
-        taints=tuple(Taint(t.get("key", ""), t.get("value") or "", t.get("effect", "")) for t in spec.get("taints") or ()),
+        taints=placement.taints(spec),
         allocatable=requests.parsed(status.get("allocatable") or status.get("capacity")),
         images=sizes,
     )
@@ -286,7 +263,3 @@ def capacity(obj: Object) -> Capacity:
     except selectors.SelectorError:
         nodes = selectors.NOTHING
     return Capacity(str(obj.get("storageClassName") or ""), requests.parsed({"storage": largest})["storage"] if largest else -1, nodes)
-
-
-def _toleration(raw: Mapping[str, Any]) -> Toleration:
-    return Toleration(raw.get("key") or "", raw.get("operator") or "Equal", raw.get("value") or "", raw.get("effect") or "")

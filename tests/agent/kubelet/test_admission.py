@@ -22,6 +22,12 @@ def affinity(key: str, operator: str, *values: str) -> Object:
     return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}}
 
 
+def only(node: str) -> Object:
+    """As a DaemonSet's pods say it."""
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}}
+
+
 @pytest.mark.parametrize(
     ("pod", "others", "reason"),
     [
@@ -33,6 +39,8 @@ def affinity(key: str, operator: str, *values: str) -> Object:
         (a_pod(**affinity("size", "Gt", "5")), [], None),
         (a_pod(**affinity("disk", "NotIn", "ssd")), [], "NodeAffinity"),
         (a_pod(**affinity("other", "Exists")), [], "NodeAffinity"),
+        (a_pod(nodeName="here", **only("here")), [], None),
+        (a_pod(nodeName="here", **only("elsewhere")), [], "NodeAffinity"),
         (a_pod(port=80), [a_pod(port=81)], None),
         (a_pod(port=80), [a_pod(port=80)], "NodePorts"),
         (a_pod(os={"name": "windows"}), [], "PodOSNotSupported"),

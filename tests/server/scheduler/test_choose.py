@@ -56,7 +56,16 @@ AWAY = {
     }
 }
 
+NONSENSE = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "Gt", "values": ["six"]}]}]
+        }
+    }
+}
+
 REFUSALS = {
+    "a pod whose affinity the API takes and nothing can fulfil": (pod(affinity=NONSENSE), [node("a")], {}, "didn't match Pod's node affinity/selector"),
     "a pod that asks for more CPU than there is": (pod(cpu="3"), [node("a")], {}, "1 Insufficient cpu"),
     "what runs already counts": (pod(cpu="1500m"), [node("a")], {"a": [pod("other", cpu="1")]}, "1 Insufficient cpu"),
     "several lacks are counted apart": (pod(cpu="3", memory="4Gi"), [node("a")], {}, "1 Insufficient cpu, 1 Insufficient memory"),

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from edgek.model.placement import untolerated
 from edgek.server.scheduler.snapshot import NodeState, Snapshot
-from edgek.server.scheduler.views import Pod, Taint
+from edgek.server.scheduler.views import Pod
 
 
 def reject(pod: Pod, node: NodeState, snapshot: Snapshot) -> str:
-    for taint in node.node.taints:
-        if taint.effect in ("NoSchedule", "NoExecute") and not _tolerated(pod, taint):
+    for taint in untolerated(node.node.taints, pod.tolerations):
+        if taint.effect in ("NoSchedule", "NoExecute"):
             return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
     return ""
 
 
 def score(pod: Pod, node: NodeState, snapshot: Snapshot) -> float:
-    unwanted = sum(taint.effect == "PreferNoSchedule" and not _tolerated(pod, taint) for taint in node.node.taints)
+    unwanted = sum(taint.effect == "PreferNoSchedule" for taint in untolerated(node.node.taints, pod.tolerations))
     return 100 / (1 + unwanted)
-
-
-def _tolerated(pod: Pod, taint: Taint) -> bool:
-    return any(toleration.tolerates(taint) for toleration in pod.tolerations)

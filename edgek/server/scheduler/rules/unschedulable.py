@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from edgek.model.placement import Taint
 from edgek.server.scheduler.snapshot import NodeState, Snapshot
-from edgek.server.scheduler.views import Pod, Taint
+from edgek.server.scheduler.views import Pod
 
 CORDONED = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgek.model import selectors
+from edgek.model import placement, selectors
 from edgek.model.local_storage import HOSTPATH
-from edgek.server.scheduler.rules import node_affinity
 from edgek.server.scheduler.snapshot import NodeState, Snapshot
 from edgek.server.scheduler.views import Claim, Node, Pod, StorageClass, Volume
 
@@ -106,7 +105,7 @@ def _suits(claim: Claim, volume: Volume) -> bool:
 
 
 def reaches(volume: Volume, node: Node) -> bool:
-    return not volume.node_terms or any(node_affinity.matches(term, node) for term in volume.node_terms)
+    return not volume.node_terms or any(placement.matches(term, node.name, node.labels) for term in volume.node_terms)
 
 
 def waits_for_consumer(claim: Claim, snapshot: Snapshot) -> bool:
