@@ -1,4 +1,7 @@
-"""Namespaces that are being deleted: delete what is in them, say what remains, and let them go when nothing does."""
+"""Namespaces that are being deleted: delete what is in them, say what remains, and let them go when nothing does.
+
+Pods go first, and the rest only once they are gone: a pod that still runs keeps the network policies, secrets and claims that it runs under.
+"""
 
 from __future__ import annotations
 
@@ -64,14 +67,21 @@ class NamespaceController:
 
     async def _empty(self, namespace: str) -> _Left:
         left = _Left()
+        await self._try_to_delete_all(kinds.POD, namespace, left)
+        if left.instances or left.failures:
+            return left
         for kind in [*self._everything.namespaced_kinds(), kinds.EVENT]:
-            try:
-                await self._delete_all(kind, namespace, left)
-            except (errors.NotFound, errors.MethodNotAllowed):
-                continue  # its definition went meanwhile
-            except errors.ApiError as exc:
-                left.failures.append(f"{kind.resource}: {exc}")
+            if kind.storage != kinds.POD.storage:
+                await self._try_to_delete_all(kind, namespace, left)
         return left
+
+    async def _try_to_delete_all(self, kind: Kind, namespace: str, left: _Left) -> None:
+        try:
+            await self._delete_all(kind, namespace, left)
+        except (errors.NotFound, errors.MethodNotAllowed):
+            return  # its definition went meanwhile
+        except errors.ApiError as exc:
+            left.failures.append(f"{kind.resource}: {exc}")
 
     async def _delete_all(self, kind: Kind, namespace: str, left: _Left) -> None:
         client = self._cluster.client

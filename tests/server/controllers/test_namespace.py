@@ -61,6 +61,39 @@ async def test_what_a_finalizer_holds_is_named_and_waited_for(autojump_clock: An
         assert not cluster.exists(kinds.NAMESPACE, "shop")
 
 
+async def test_pods_go_first_and_what_they_run_under_stays_until_they_are_gone(autojump_clock: Any) -> None:
+    async with scene(NamespaceController) as cluster:
+        await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
+        await cluster.create(kinds.NETWORK_POLICY, {"metadata": {"name": "walls"}, "spec": {"podSelector": {}}}, "shop")
+        await cluster.create(kinds.POD, {**pod_template(), "metadata": {"name": "web", "finalizers": ["my/hold"]}}, "shop")
+        await going(cluster)
+        assert objects.is_deleting(cluster.get(kinds.POD, "web", "shop"))
+        assert not objects.is_deleting(cluster.get(kinds.NETWORK_POLICY, "walls", "shop"))
+        assert verdict(cluster, "NamespaceContentRemaining")[2] == "Some resources are remaining: pods. has 1 resource instances"
+        await cluster.change(kinds.POD, "web", {"metadata": {"finalizers": None}}, "shop")
+        await cluster.settle()
+        assert not cluster.exists(kinds.NETWORK_POLICY, "walls", "shop")
+        assert not cluster.exists(kinds.NAMESPACE, "shop")
+
+
+async def test_while_pods_cannot_be_deleted_nothing_else_is(autojump_clock: Any) -> None:
+    def refuse(verb: str, kind: Kind, obj: Object) -> None:
+        if verb == "delete" and kind is kinds.POD:
+            raise errors.InternalError("the disk is full")
+
+    async with scene(NamespaceController) as cluster:
+        await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
+        await cluster.create(kinds.CONFIG_MAP, {"metadata": {"name": "settings"}}, "shop")
+        await cluster.create(kinds.POD, {**pod_template(), "metadata": {"name": "web"}}, "shop")
+        cluster.api.before_write = refuse
+        await going(cluster)
+        assert "the disk is full" in verdict(cluster, "NamespaceDeletionContentFailure")[2]
+        assert not objects.is_deleting(cluster.get(kinds.CONFIG_MAP, "settings", "shop"))
+        cluster.api.before_write = None
+        await cluster.settle(60)
+        assert not cluster.exists(kinds.NAMESPACE, "shop")
+
+
 async def test_content_that_cannot_be_deleted_is_a_failure_that_is_tried_again(autojump_clock: Any) -> None:
     def refuse(verb: str, kind: Kind, obj: Object) -> None:
         if verb == "delete" and kind is kinds.SECRET:
