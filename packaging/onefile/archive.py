@@ -11,8 +11,8 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-MAGIC = b"edgek-packed-1\n\0"
-TRAILER = struct.Struct("<QQ64s16s")  # offset and size of the archive, its SHA-256 in hex, MAGIC
+MAGIC = b"edgek-packed-2\n\0"
+TRAILER = struct.Struct("<QQQQ64s16s")  # offset and size of the archive, how many entries and bytes are in it, its SHA-256 in hex, MAGIC
 
 
 def pack(tree: Path, launcher: Path, target: Path, *, level: int) -> None:
@@ -33,7 +33,7 @@ def pack(tree: Path, launcher: Path, target: Path, *, level: int) -> None:
         offset = out.tell()
         with packed.open("rb") as content:
             shutil.copyfileobj(content, out)
-        out.write(TRAILER.pack(offset, out.tell() - offset, digest(packed).encode(), MAGIC))
+        out.write(TRAILER.pack(offset, out.tell() - offset, *_counted(tree), digest(packed).encode(), MAGIC))
     packed.unlink()
     fresh.chmod(0o755)
     fresh.rename(target)
@@ -47,6 +47,12 @@ def digest(file: Path) -> str:
 def _in_order(tree: Path) -> Iterator[Path]:
     """Programs last: the tree counts as unpacked when ``edgek`` is there."""
     return iter(sorted(tree.rglob("*"), key=lambda file: (file == tree / "edgek", str(file.relative_to(tree)))))
+
+
+def _counted(tree: Path) -> tuple[int, int]:
+    """Entries, and bytes in files: less is no longer all of it."""
+    found = list(_in_order(tree))
+    return len(found), sum(file.stat().st_size for file in found if file.is_file() and not file.is_symlink())
 
 
 def _add(archive: tarfile.TarFile, tree: Path, file: Path) -> None:

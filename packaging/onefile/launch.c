@@ -2,7 +2,8 @@
  *
  * The file is this program, an archive (ustar, in zstd), and a trailer that says where the archive lies and what its SHA-256 is. It is unpacked to
  * dist/<the hash's first 12 digits> below $EDGEK_DATA_DIR or /var/lib/edgek, where that can be written, else below the user's cache; under another
- * name first, so that a power cut leaves either all of it or nothing. Trees of former versions that no process runs from are removed then.
+ * name first, so that a power cut leaves either all of it or nothing; where it cannot be, nothing of it stays. Trees of former versions that no process
+ * runs from are removed then. A tree that lacks something, or that somebody else owns than root or the user, is not run from: it is made anew.
  *
  * Called by the name of one of the programs inside (ctr, runc, kubectl), it becomes that one. Exit code 126: it could not be unpacked or started.
  *
@@ -23,17 +24,20 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "zstd.h"
 
 #define NAME_LENGTH 12
 #define BLOCK 512
+#define BLOCK_ON_DISK 4096 /* bytes that a small file takes */
 #define DEFAULT_DATA_DIR "/var/lib/edgek"
 #define CONTAINERD_SOCKET "/run/edgek/containerd.sock"
 #define KUBECONFIG "/etc/edgek/edgek.yaml"
 #define OWN_LIBRARIES "lib-c"
 #define OWN_LOADER "_EDGEK_LOADER"
+#define STARTS_MOST 5 /* two versions that are started again and again might tidy each other up each time */
 #define GLIBC_MINOR 36 /* 2.36, of the Debian 12 on which it is built */
 #define GLIBC_WORDS "stable release version 2."
 #define LOADER_MOST (1 << 20) /* bytes; it has a quarter of that */
@@ -48,21 +52,39 @@
 struct trailer {
     uint64_t offset; /* of the archive in this file, in bytes, little-endian as every machine we serve */
     uint64_t size;
+    uint64_t entries, bytes; /* files, links and folders in it, and how much the files are */
     char sha256[64];
     char magic[16];
 };
 
-static const char MAGIC[16] = "edgek-packed-1\n";
+static const char MAGIC[16] = "edgek-packed-2\n";
+static const char NOEXEC[] = "its file system allows no programs (noexec): set EDGEK_DATA_DIR to a folder elsewhere;";
 static const char DAMAGED[] = "this file is cut off or damaged. Fetch it again";
 
-static void fail(const char *what, const char *path) {
-    fprintf(stderr, "edgek: %s %s: %s\n", what, path, strerror(errno));
+static char unpacking[PATH_MAX]; /* what is not whole yet */
+
+static int remove_one(const char *path, const struct stat *what, int kind, struct FTW *place) {
+    (void)what, (void)kind, (void)place;
+    return remove(path);
+}
+
+static void remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+
+static void give_up(void) {
+    if (unpacking[0])
+        remove_tree(unpacking);
     exit(126);
+}
+
+static void fail(const char *what, const char *path) {
+    const char *way_out = errno == ENOSPC || errno == EDQUOT ? ": make room, or set EDGEK_DATA_DIR to a folder elsewhere" : "";
+    fprintf(stderr, "edgek: %s %s: %s%s\n", what, path, strerror(errno), way_out);
+    give_up();
 }
 
 static void refuse(const char *what) {
     fprintf(stderr, "edgek: %s\n", what);
-    exit(126);
+    give_up();
 }
 
 /* A path, into PATH_MAX bytes. */
@@ -207,13 +229,6 @@ static void unpack(int file, const struct trailer *trailer, const char *folder) 
 
 /* --- where it goes -------------------------------------------------------------------------------------------------------------------- */
 
-static int remove_one(const char *path, const struct stat *what, int kind, struct FTW *place) {
-    (void)what, (void)kind, (void)place;
-    return remove(path);
-}
-
-static void remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
-
 /* Does a process run from below this folder? Those that we may not look at belong to others, and so would the folder. */
 static int in_use(const char *folder) {
     DIR *processes = opendir("/proc");
@@ -236,19 +251,29 @@ static int in_use(const char *folder) {
     return found;
 }
 
-static void remove_former(const char *base, const char *current) {
+/* Who is about to start from it holds a lock on it until his program is one that runs from it: see `hold`. */
+static void remove_if_idle(const char *path, const char *aside) {
+    char real[PATH_MAX];
+    int held = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (held >= 0 && flock(held, LOCK_EX | LOCK_NB) == 0 && realpath(path, real) && !in_use(real) && rename(path, aside) == 0)
+        remove_tree(aside);
+    if (held >= 0)
+        close(held);
+}
+
+static void remove_former(const char *base) {
     DIR *folder = opendir(base);
     struct dirent *each;
     if (!folder)
         return;
     while ((each = readdir(folder))) {
-        char path[PATH_MAX], real[PATH_MAX];
-        int left_over = !strncmp(each->d_name, ".new-", 5);
-        if (!left_over && (strlen(each->d_name) != NAME_LENGTH || !strcmp(each->d_name, current)))
-            continue;
+        char path[PATH_MAX], aside[PATH_MAX];
         compose(path, "%s/%s", base, each->d_name);
-        if (left_over || (realpath(path, real) && !in_use(real)))
+        compose(aside, "%s/.old-%s", base, each->d_name);
+        if (!strncmp(each->d_name, ".new-", 5) || !strncmp(each->d_name, ".old-", 5))
             remove_tree(path);
+        else if (strlen(each->d_name) == NAME_LENGTH)
+            remove_if_idle(path, aside);
     }
     closedir(folder);
 }
@@ -268,10 +293,55 @@ static int make_folder(const char *path) {
     return access(part, W_OK | X_OK);
 }
 
-static int is_unpacked(const char *tree) {
+static uint64_t found_entries, found_bytes; /* nftw passes nothing on */
+
+static int count_one(const char *path, const struct stat *what, int kind, struct FTW *place) {
+    (void)path;
+    found_entries += place->level > 0;
+    found_bytes += kind == FTW_F ? (uint64_t)what->st_size : 0;
+    return 0;
+}
+
+/* All of it: cards lose files, and what tidies caches up takes some. And nobody else could have put it there. */
+static int is_unpacked(const char *tree, const struct trailer *trailer) {
     char program[PATH_MAX];
+    struct stat folder;
     compose(program, "%s/edgek", tree);
-    return access(program, X_OK) == 0;
+    if (access(program, X_OK) || lstat(tree, &folder) || !S_ISDIR(folder.st_mode) || (folder.st_uid && folder.st_uid != geteuid()))
+        return 0;
+    found_entries = found_bytes = 0;
+    return nftw(tree, count_one, 16, FTW_PHYS) == 0 && found_entries >= trailer->entries && found_bytes >= trailer->bytes;
+}
+
+/* Keep it from removal until the next program is started, if it is whole. */
+static int hold(const char *tree, const struct trailer *trailer) {
+    int held = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (held >= 0)
+        flock(held, LOCK_SH); /* where it cannot be locked (NFS), nobody can remove it either */
+    if (is_unpacked(tree, trailer))
+        return 1;
+    if (held >= 0)
+        close(held);
+    return 0;
+}
+
+/* Before anything is written: it would be for nothing. */
+static void look_for_room(const char *base, const struct trailer *trailer) {
+    struct statvfs disk;
+    if (statvfs(base, &disk))
+        return;
+    if (disk.f_flag & ST_NOEXEC) {
+        errno = EACCES;
+        fail(NOEXEC, base);
+    }
+    uint64_t room = (uint64_t)(geteuid() ? disk.f_bavail : disk.f_bfree) * disk.f_frsize;
+    uint64_t wanted = trailer->bytes + trailer->entries * BLOCK_ON_DISK;
+    if (room < wanted) {
+        char what[128];
+        snprintf(what, sizeof what, "it takes %u MB to unpack, and there are %u in", (unsigned)(wanted >> 20) + 1, (unsigned)(room >> 20));
+        errno = ENOSPC;
+        fail(what, base);
+    }
 }
 
 /* Make `tree` = base/name. One process at a time: a small board has no memory for two. */
@@ -282,39 +352,25 @@ static void install(int self, const struct trailer *trailer, const char *base, c
     if (held < 0)
         fail("cannot unpack to", base);
     flock(held, LOCK_EX);
-    if (!is_unpacked(tree)) {
-        remove_former(base, name);
+    if (!hold(tree, trailer)) {
+        remove_former(base);
+        look_for_room(base, trailer);
         compose(fresh, "%s/.new-%s", base, name);
         if (mkdir(fresh, 0755))
             fail("cannot unpack to", fresh);
+        strcpy(unpacking, fresh);
         unpack(self, trailer, fresh);
-        int folder = open(fresh, O_RDONLY | O_CLOEXEC);
+        int folder = open(base, O_RDONLY | O_CLOEXEC);
         if (folder < 0 || syncfs(folder))
             fail("cannot write down", fresh);
-        remove_tree(tree); /* one that somebody damaged */
-        if (rename(fresh, tree))
+        remove_tree(tree); /* one that is damaged, and that somebody runs from */
+        if (rename(fresh, tree) || fsync(folder))
             fail("cannot unpack to", tree);
-        fsync(held);
+        unpacking[0] = 0;
+        close(folder);
+        hold(tree, trailer);
     }
     close(held);
-}
-
-/* The folder that holds the unpacked trees: one that has ours already, else the first that can be written. */
-static void choose(char bases[][PATH_MAX], int count, const char *name, char *base) {
-    char tree[PATH_MAX];
-    for (int i = 0; i < count; i++) {
-        compose(tree, "%s/%s", bases[i], name);
-        if (is_unpacked(tree)) {
-            strcpy(base, bases[i]);
-            return;
-        }
-    }
-    for (int i = 0; i < count; i++)
-        if (make_folder(bases[i]) == 0) {
-            strcpy(base, bases[i]);
-            return;
-        }
-    fail("no place to unpack to: set EDGEK_DATA_DIR to a folder that can be written;", bases[0]);
 }
 
 static int candidates(char bases[][PATH_MAX]) {
@@ -326,6 +382,36 @@ static int candidates(char bases[][PATH_MAX]) {
     else if (home && *home)
         compose(bases[count++], "%s/.cache/edgek/dist", home);
     return count;
+}
+
+/* The folder to hold the unpacked tree: the first that can be written. */
+static const char *choose(char bases[][PATH_MAX], int count) {
+    int why[count];
+    for (int i = 0; i < count; i++) {
+        if (make_folder(bases[i]) == 0)
+            return bases[i];
+        why[i] = errno;
+    }
+    for (int i = 0; i < count; i++)
+        fprintf(stderr, "edgek: cannot unpack to %s: %s\n", bases[i], strerror(why[i]));
+    refuse("set EDGEK_DATA_DIR to a folder that can be written");
+    return NULL;
+}
+
+/* Where the tree is, one that is there already or a new one: whole, and kept from removal. */
+static void find_tree(int self, const struct trailer *trailer, char *tree) {
+    static char bases[2][PATH_MAX];
+    char name[NAME_LENGTH + 1] = "";
+    int count = candidates(bases);
+    memcpy(name, trailer->sha256, NAME_LENGTH);
+    for (int i = 0; i < count; i++) {
+        compose(tree, "%s/%s", bases[i], name);
+        if (hold(tree, trailer))
+            return;
+    }
+    const char *base = choose(bases, count);
+    compose(tree, "%s/%s", base, name);
+    install(self, trailer, base, name, tree);
 }
 
 /* --- this file ------------------------------------------------------------------------------------------------------------------------ */
@@ -355,7 +441,7 @@ static int glibc_minor(void) {
     return words ? atoi(words + sizeof GLIBC_WORDS - 1) : 0;
 }
 
-/* Start it by the loader that came along. Returns where there is no need, or none came. */
+/* Start it by the loader that came along. Returns where there is no need, or none came (any more). */
 static void start_by_own_loader(const char *tree, char *program, char **arguments) {
     char loader[PATH_MAX], libraries[PATH_MAX];
     int count = 0;
@@ -376,9 +462,10 @@ static void start_by_own_loader(const char *tree, char *program, char **argument
     setenv(OWN_LOADER, loader, 1);
     setenv("LD_LIBRARY_PATH", libraries, 1); /* PyInstaller's loader starts itself once more, and keeps no flags of this one */
     execv(loader, words);
-    fail("cannot start", loader);
+    free(words);
 }
 
+/* Returns when the tree is gone: another version that was unpacked just now has tidied it up. */
 static void become(const char *tree, const char *face, char **arguments) {
     char program[PATH_MAX];
     compose(program, "%s/bin/%s", tree, face);
@@ -393,21 +480,20 @@ static void become(const char *tree, const char *face, char **arguments) {
     }
     execv(program, arguments);
     if (errno == EACCES)
-        fail("its file system allows no programs (noexec): set EDGEK_DATA_DIR to a folder elsewhere;", program);
-    fail("cannot start", program);
+        fail(NOEXEC, program);
+    if (errno != ENOENT || access(tree, F_OK) == 0)
+        fail("cannot start", program);
 }
 
 int main(int count, char **arguments) {
-    static char bases[2][PATH_MAX], base[PATH_MAX], tree[PATH_MAX];
+    static char tree[PATH_MAX];
     struct trailer trailer;
-    char name[NAME_LENGTH + 1] = "";
     int self = open_self(&trailer);
-    memcpy(name, trailer.sha256, NAME_LENGTH);
+    const char *slash = count ? strrchr(arguments[0], '/') : NULL, *face = slash ? slash + 1 : count ? arguments[0] : "edgek";
     umask(022);
-    choose(bases, candidates(bases), name, base);
-    compose(tree, "%s/%s", base, name);
-    if (!is_unpacked(tree))
-        install(self, &trailer, base, name, tree);
-    const char *slash = count ? strrchr(arguments[0], '/') : NULL;
-    become(tree, slash ? slash + 1 : count ? arguments[0] : "edgek", arguments);
+    for (int tries = 0; tries < STARTS_MOST; tries++) {
+        find_tree(self, &trailer, tree);
+        become(tree, face, arguments);
+    }
+    fail("cannot start", tree);
 }

@@ -74,7 +74,7 @@ def test_a_damaged_file_says_so_and_leaves_nothing(packed: Path, launcher: Path,
     packed.write_bytes(content)
     done = run(packed, data)
     assert (done.returncode, done.stderr) == (126, "edgek: this file is cut off or damaged. Fetch it again\n")
-    assert not (data / "dist").exists() or unpacked(data) == []
+    assert not (data / "dist").exists() or [each.name for each in (data / "dist").iterdir()] == [".lock"]
 
 
 def test_many_that_start_at_once_unpack_it_once(packed: Path, data: Path):
@@ -113,6 +113,42 @@ def test_former_versions_go_once_nobody_runs_from_them(packed: Path, data: Path,
     assert len(unpacked(data)) == 1
 
 
+def test_two_versions_that_start_at_once_do_not_take_each_others_files_away(data: Path, tmp_path: Path, launcher: Path):
+    versions = []
+    for name in ("one", "other"):
+        tree = make_tree(tmp_path / name, name)
+        shutil.copy("/bin/echo", tree / "edgek")  # a program, not a script: that is known by what it runs
+        (tree / "name").write_text(name)
+        versions.append(pack(tree, launcher, tmp_path / f"edgek-{name}"))
+    settings = {"PATH": os.environ["PATH"], "EDGEK_DATA_DIR": str(data)}
+    children = [subprocess.Popen([each, "x"], env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for each in versions * 6]
+    assert {child.communicate() for child in children} == {("x\n", "")}
+
+
+@pytest.mark.parametrize("lost", ["a file", "half of a file", "a program"])
+def test_what_lost_something_is_unpacked_anew(packed: Path, data: Path, lost: str):
+    run(packed, data)
+    tree = data / "dist" / unpacked(data)[0]
+    match lost:
+        case "a file":
+            (tree / "_internal" / "deep" / "er" / "data").unlink()
+        case "half of a file":
+            os.truncate(tree / "_internal" / "deep" / "er" / "data", 100_000)
+        case "a program":
+            (tree / "edgek").unlink()
+    assert run(packed, data).stdout.startswith("edgek called")
+    assert (tree / "_internal" / "deep" / "er" / "data").stat().st_size == 200_000
+
+
+@pytest.mark.root
+def test_what_somebody_else_laid_there_is_not_run(packed: Path, data: Path):
+    run(packed, data)
+    tree = data / "dist" / unpacked(data)[0]
+    (tree / "edgek").write_text("#!/bin/sh\necho of somebody else\n" + "#" * 100)
+    os.chown(tree, 65534, 65534)
+    assert run(packed, data).stdout.startswith("edgek called")
+
+
 def test_without_a_place_to_write_it_names_the_way_out(packed: Path, tmp_path: Path):
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -147,7 +183,9 @@ def test_a_full_disk_is_named_and_the_next_try_begins_anew(packed: Path, data: P
     try:
         done = run(packed, data)
         assert done.returncode == 126
-        assert "No space left on device" in done.stderr
+        assert "it takes 1 MB to unpack, and there are 0 in" in done.stderr
+        assert "No space left on device: make room, or set EDGEK_DATA_DIR to a folder elsewhere" in done.stderr
+        assert [each.name for each in (data / "dist").iterdir()] == [".lock"]
         subprocess.run(["mount", "-o", "remount,size=4m", data], check=True)
         assert run(packed, data).returncode == 0
     finally:
