@@ -7,9 +7,12 @@ what runs in edgek's own process is better called without it.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,13 @@ from edgek.host.rpc import BIGGEST_MESSAGE_BYTES, Method, RpcError
 
 CALLS = 16  # at once; the others wait in line
 SOCKET_MODE = 0o600
+COMMAND_MOST = 120  # characters of another's command line
 
 Answer = Callable[[Values], Awaitable[Values]]
 
 
-async def serve(socket: Path, answers: Mapping[Method, Answer], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Answer calls on a unix socket until cancelled. Replaces a socket that was left behind; raises OSError.
+async def serve(path: Path, answers: Mapping[Method, Answer], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Answer calls on a unix socket until cancelled. Replaces a socket that was left behind, refuses one that is served; raises OSError.
 
     An answer that raises RpcError refuses the call with its code and details.
     """
@@ -38,7 +42,7 @@ async def serve(socket: Path, answers: Mapping[Method, Answer], *, task_status: 
     border = _Border(trio.lowlevel.current_trio_token())
     server = grpc.server(ThreadPoolExecutor(CALLS, "grpc call"), options=[("grpc.max_receive_message_length", BIGGEST_MESSAGE_BYTES)])
     server.add_generic_rpc_handlers(tuple(_handlers(grpc, border, answers)))
-    _listen(server, socket)
+    _listen(server, path)
     server.start()
     try:
         task_status.started()
@@ -47,20 +51,55 @@ async def serve(socket: Path, answers: Mapping[Method, Answer], *, task_status: 
         border.close()
         server.stop(None)
         with suppress(FileNotFoundError):
-            os.unlink(socket)
+            os.unlink(path)
 
 
-def _listen(server: Any, socket: Path) -> None:
-    socket.parent.mkdir(parents=True, exist_ok=True)
-    if socket.is_socket():
-        socket.unlink()
-    elif os.path.lexists(socket):
-        raise FileExistsError(errno.EEXIST, "is there and is no socket", str(socket))
+def _listen(server: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path.parent):  # gRPC itself would put its socket in the place of any that is there
+        if path.is_socket():
+            _refuse_served(path)
+            path.unlink()
+        elif os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "is there and is no socket", str(path))
+        try:
+            server.add_insecure_port(f"unix://{path}")
+        except RuntimeError as exc:
+            raise OSError(f"cannot listen on {path}: {exc}") from None
+        path.chmod(SOCKET_MODE)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two that begin at once do not both find a socket left behind. The lock goes with its holder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        server.add_insecure_port(f"unix://{socket}")
-    except RuntimeError as exc:
-        raise OSError(f"cannot listen on {socket}: {exc}") from None
-    socket.chmod(SOCKET_MODE)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_served(path: Path) -> None:
+    """Raises OSError where somebody listens, and names them."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.setblocking(False)
+        try:
+            caller.connect(str(path))
+        except ConnectionRefusedError:
+            return
+        except BlockingIOError:  # nobody takes calls just now, but somebody listens
+            raise OSError(errno.EADDRINUSE, "is served already: stop who serves it first", str(path)) from None
+        pid, _, _ = struct.unpack("3i", caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    raise OSError(errno.EADDRINUSE, f"is served already by {_process(pid)}: stop that first", str(path))
+
+
+def _process(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        words = ""
+    return f"process {pid}" + (f" ({words[:COMMAND_MOST]})" if words else "")
 
 
 def _handlers(grpc: Any, border: _Border, answers: Mapping[Method, Answer]) -> list[Any]:

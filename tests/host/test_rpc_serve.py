@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -116,6 +117,14 @@ async def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None
         stale.bind(str(tmp_path / "s"))
     async with served(tmp_path / "s", Echo()) as channel:
         assert (await channel.call(SAY, {"word": "hello"}, timeout_s=10))["word"] == "hello"
+
+
+async def test_a_socket_that_is_served_is_left_to_who_serves_it_and_they_are_named(tmp_path: Path) -> None:
+    async with served(tmp_path / "s", Echo()) as channel:
+        with pytest.raises(OSError, match=rf"is served already by process {os.getpid()} \(.+\): stop that first: '{tmp_path}/s'"):
+            await rpc_serve.serve(tmp_path / "s", {})
+        assert (await channel.call(SAY, {"word": "still here"}, timeout_s=10))["word"] == "still here"
+    assert not (tmp_path / "s").exists()
 
 
 async def test_nobody_is_there_before_it_serves(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class Mounting:
     async def mount(self, order: Order, wanted: Source, claim: Object | None = None) -> Ready:
         """May be called again, and then brings up to date what is there. Raises VolumeFailed, OSError."""
         spec = await self._about(order, wanted.driver)
-        problem = source.lifecycle_problem(wanted, spec.get("volumeLifecycleModes") or ())
+        problem = source.lifecycle_problem(wanted, spec.get("volumeLifecycleModes") or () if spec else None)
         if problem:
             raise VolumeFailed(problem, wanted.name)
         try:

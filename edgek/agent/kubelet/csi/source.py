@@ -131,10 +131,11 @@ def group_is_ours_to_give(source: Source, policy: str) -> bool:
     return source.inline or any(mode in SINGLE_WRITERS for mode in source.modes)
 
 
-def lifecycle_problem(source: Source, lifecycles: Sequence[str]) -> str:
-    """Why the driver does not have volumes of this sort; empty when it does."""
-    wanted, has = "Ephemeral" if source.inline else "Persistent", list(lifecycles) or ["Persistent"]
+def lifecycle_problem(source: Source, lifecycles: Sequence[str] | None) -> str:
+    """Why the driver does not have volumes of this sort; empty when it does. ``lifecycles`` is None where there is no CSIDriver."""
+    wanted, has = "Ephemeral" if source.inline else "Persistent", list(lifecycles or ()) or ["Persistent"]
     if wanted in has:
         return ""
     shown = " ".join(f'"{each}"' for each in has)
-    return f'volume mode "{wanted}" not supported by driver {source.driver} (only supports [{shown}])'
+    why = "no CSIDriver object" if lifecycles is None else f"only supports [{shown}]"
+    return f'volume mode "{wanted}" not supported by driver {source.driver} ({why})'

@@ -12,6 +12,8 @@ from edgek.model import kinds, objects
 from edgek.model.local_storage import NODE_LABEL
 from edgek.model.objects import Object
 
+NEW_MOUNTER = "NewMounter initialization"  # upstream's step for a local volume that is not there
+
 
 async def claim_of(order: Order, claim_name: str, owner_uid: str = "") -> Object:
     """A bound claim of the pod's namespace. Raises VolumeFailed."""
@@ -48,7 +50,10 @@ async def bring(order: Order, claim: Object, *, read_only: bool) -> Ready:
         return await order.storage.mounting.mount(order, source.of_volume(volume, read_only=read_only), claim)
     if spec.get("nfs"):
         return await nfs.of_volume(order, volume, read_only=read_only)
-    path = await order.lane.run(place_of, volume, within_s=ANSWER_MOST_S)
+    try:
+        path = await order.lane.run(place_of, volume, within_s=ANSWER_MOST_S)
+    except VolumeFailed as exc:
+        raise VolumeFailed(str(exc), objects.name(volume), exc.step) from None
     if spec.get("local") and spec.get("volumeMode") != "Block" and path.is_block_device():
         path = await local.of_device(order, volume, path)
     if spec.get("local") and spec.get("volumeMode") != "Block" and order.fs_group is not None and not read_only and not order.path.exists():
@@ -70,9 +75,10 @@ def place_of(volume: Object) -> Path:
     if spec.get("local"):
         path = Path(spec["local"]["path"])
         if not path.exists():
-            raise VolumeFailed(f'path "{path}" does not exist')
+            raise VolumeFailed(f'path "{path}" does not exist', step=NEW_MOUNTER)
         if not path.is_block_device() and (spec.get("volumeMode") == "Block" or not path.is_dir()):
-            raise VolumeFailed(f'path "{path}" is neither a directory nor a block device, or a directory where a device is wanted')
+            wanted = "not a block device" if spec.get("volumeMode") == "Block" else "neither a directory nor a block device"
+            raise VolumeFailed(f'path "{path}" is {wanted}', step=NEW_MOUNTER)
         return path
     kind = next((key for key in ("iscsi", "fc", "rbd", "cephfs") if key in spec), "of this type")
     raise VolumeFailed(f"PersistentVolume {objects.name(volume)}: volumes {kind} are not supported on this node")

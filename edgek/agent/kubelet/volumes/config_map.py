@@ -18,4 +18,4 @@ class ConfigMap:
         order.path.mkdir(parents=True, exist_ok=True)
         order.path.chmod(0o777)
         payload.write(order.path, entries, order.fs_group)
-        return Ready(order.path)
+        return Ready(order.path, read_only=True)

@@ -18,4 +18,4 @@ class DownwardAPI:
         order.mounter.tmpfs(order.path)
         order.path.chmod(0o777)
         payload.write(order.path, entries, order.fs_group)
-        return Ready(order.path)
+        return Ready(order.path, read_only=True)

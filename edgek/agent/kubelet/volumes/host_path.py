@@ -15,7 +15,7 @@ CHECKS: dict[str, tuple[Callable[[int], bool], str]] = {
     "DirectoryOrCreate": (stat.S_ISDIR, "directory"),
     "File": (stat.S_ISREG, "file"),
     "FileOrCreate": (stat.S_ISREG, "file"),
-    "Socket": (stat.S_ISSOCK, "socket"),
+    "Socket": (stat.S_ISSOCK, "socket file"),
     "CharDevice": (stat.S_ISCHR, "character device"),
     "BlockDevice": (stat.S_ISBLK, "block device"),
 }
@@ -38,14 +38,18 @@ def check(path: Path, kind: str) -> None:
         return
     if kind not in CHECKS:
         raise VolumeFailed(f"hostPath type {kind!r} is unknown")
+    if kind in ("DirectoryOrCreate", "FileOrCreate") and not path.exists():
+        _make(path, kind)
+    fits, word = CHECKS[kind]
+    if not path.exists() or not fits(path.stat().st_mode):
+        raise VolumeFailed(f"hostPath type check failed: {path} is not a {word}")
+
+
+def _make(path: Path, kind: str) -> None:
     try:
         if kind == "DirectoryOrCreate":
-            path.mkdir(parents=True, exist_ok=True, mode=0o755)
-        if kind == "FileOrCreate" and not path.exists():
+            path.mkdir(parents=True, mode=0o755)
+        else:
             path.touch(mode=0o644)
-        mode = path.stat().st_mode
     except OSError as exc:
-        raise VolumeFailed(f"hostPath type check failed: {exc}") from None
-    fits, word = CHECKS[kind]
-    if not fits(mode):
-        raise VolumeFailed(f"hostPath type check failed: {path} is not a {word}")
+        raise VolumeFailed(f"hostPath type check failed: cannot make {path}: {exc.strerror}") from None

@@ -64,13 +64,13 @@ def _same(present: Path, entries: Mapping[str, Entry]) -> bool:
 def _write(fresh: Path, name: str, entry: Entry, fs_group: int | None) -> None:
     file = fresh / name
     file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
     file.write_bytes(entry.content)
     mode = entry.mode
+    if entry.owner is not None or fs_group is not None:
+        os.chown(file, -1 if entry.owner is None else entry.owner, -1 if fs_group is None else fs_group)
     if fs_group is not None:
-        os.chown(file, -1, fs_group)
         mode |= 0o440
-    elif entry.owner is not None:
-        os.chown(file, entry.owner, -1)
     file.chmod(mode)
 
 

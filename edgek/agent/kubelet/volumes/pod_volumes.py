@@ -117,9 +117,10 @@ class PodVolumes:
         for index, mount in enumerate(container.get("volumeMounts") or ()):
             if mount["name"] not in ready:
                 raise ConfigError(f"volume {mount['name']!r} of container {container['name']!r} is not mounted")
-            source = await self._part(pod, container, index, mount, ready[mount["name"]].path, env)
+            volume = ready[mount["name"]]
+            source = await self._part(pod, container, index, mount, volume.path, env)
             propagation = PROPAGATION.get(mount.get("mountPropagation") or "None", "private")
-            read_only = bool(mount.get("readOnly")) or _claim_read_only(pod, mount["name"])
+            read_only = volume.read_only or bool(mount.get("readOnly")) or _claim_read_only(pod, mount["name"])
             found.append(Mount(mount["mountPath"], str(source), read_only, propagation))  # type: ignore[arg-type]  # the table holds its words
         return tuple(found)
 

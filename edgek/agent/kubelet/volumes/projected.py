@@ -15,7 +15,6 @@ from edgek.model import kinds
 
 JITTER_S = 10.0  # pods that started together do not ask together
 TOKEN_MODE = 0o600
-PUBLIC_TOKEN_MODE = 0o644
 
 
 class Projected:
@@ -33,16 +32,15 @@ class Projected:
             if part.get("serviceAccountToken"):
                 token = await self._token(order, part["serviceAccountToken"])
                 again.append(token.renew_at)
-                entries[part["serviceAccountToken"]["path"]] = _token_entry(order, token.text)
+                entries[part["serviceAccountToken"]["path"]] = _token_entry(order, token.text, mode)
             else:
                 entries |= await _part(order, part, mode)
         order.path.mkdir(parents=True, exist_ok=True)
         order.mounter.tmpfs(order.path)
         order.path.chmod(0o777)
         payload.write(order.path, entries, order.fs_group)
-        if not again:
-            return Ready(order.path)
-        return Ready(order.path, max(1.0, min(again) - trio.current_time() + random.uniform(0, JITTER_S)))
+        again_s = max(1.0, min(again) - trio.current_time() + random.uniform(0, JITTER_S)) if again else None
+        return Ready(order.path, again_s, read_only=True)
 
     def forget(self, uid: str) -> None:
         self._tokens.forget(uid)
@@ -51,17 +49,15 @@ class Projected:
         return await self._tokens.get(order, int(source.get("expirationSeconds") or 3600), source.get("audience") or "")
 
 
-def _token_entry(order: Order, text: str) -> Entry:
-    """Readable for the one user that all containers run as; for everybody where they differ."""
+def _token_entry(order: Order, text: str, mode: int) -> Entry:
+    """For the pod's group where it has one, and for the one user that all containers run as; where they differ, with the volume's own mode."""
     spec = order.pod.get("spec") or {}
     shared = (spec.get("securityContext") or {}).get("runAsUser")
     every = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     users = {(c.get("securityContext") or {}).get("runAsUser", shared) for c in every}
-    if order.fs_group is not None:
-        return Entry(text.encode(), TOKEN_MODE)
-    if len(users) == 1 and None not in users:
-        return Entry(text.encode(), TOKEN_MODE, users.pop())
-    return Entry(text.encode(), PUBLIC_TOKEN_MODE)
+    owner = users.pop() if len(users) == 1 else None
+    private = owner is not None or order.fs_group is not None
+    return Entry(text.encode(), TOKEN_MODE if private else mode, owner)
 
 
 async def _part(order: Order, part: Any, mode: int) -> dict[str, Entry]:

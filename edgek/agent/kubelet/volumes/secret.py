@@ -19,4 +19,4 @@ class Secret:
         order.mounter.tmpfs(order.path)
         order.path.chmod(0o777)
         payload.write(order.path, entries, order.fs_group)
-        return Ready(order.path)
+        return Ready(order.path, read_only=True)

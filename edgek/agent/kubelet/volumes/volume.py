@@ -83,11 +83,15 @@ class Order:
 
 @attrs.frozen
 class Ready:
-    """``path`` is what containers mount. ``again_s``: build it again after this time, because its content grows old."""
+    """``path`` is what containers mount. ``again_s``: build it again after this time, because its content grows old.
+
+    ``read_only``: whatever the mount says, for we write there ourselves, and must not be led astray by links that a container laid.
+    """
 
     path: Path
     again_s: float | None = None
     owned: bool = True  # False: somebody else's folder, which is not removed with the pod
+    read_only: bool = False
 
 
 class VolumeType(Protocol):

@@ -68,3 +68,5 @@ def test_a_driver_that_says_nothing_has_persistent_volumes_only() -> None:
     assert lifecycle_problem(Source("d", "h", "pv"), ()) == ""
     assert 'only supports ["Persistent"]' in lifecycle_problem(Source("d", "h", "v", inline=True), ())
     assert lifecycle_problem(Source("d", "h", "v", inline=True), ("Persistent", "Ephemeral")) == ""
+    assert lifecycle_problem(Source("d", "h", "pv"), None) == ""
+    assert lifecycle_problem(Source("d", "h", "v", inline=True), None) == 'volume mode "Ephemeral" not supported by driver d (no CSIDriver object)'

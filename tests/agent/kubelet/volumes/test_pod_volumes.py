@@ -143,6 +143,45 @@ async def test_a_projected_volume_gathers_and_renews_its_token_in_time(tmp_path:
         assert (at.path() / "token").read_text() == "token-2"
 
 
+async def test_what_we_write_in_ourselves_no_container_may_write_in(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Else a container could lay a link there, and have us write, or delete, where it leads."""
+    async with here(tmp_path) as at:
+        await at.client.create(kinds.CONFIG_MAP, {"metadata": {"name": "cm"}, "data": {"a": "1"}}, "default")
+        await at.client.create(kinds.SECRET, {"metadata": {"name": "s"}, "type": "Opaque", "data": {}}, "default")
+        volumes = [
+            {"name": "config", "configMap": {"name": "cm"}},
+            {"name": "secret", "secret": {"secretName": "s"}},
+            {"name": "fields", "downwardAPI": {"items": []}},
+            {"name": "all", "projected": {"sources": [{"configMap": {"name": "cm"}}]}},
+            {"name": "scratch", "emptyDir": {}},
+        ]
+        await at.build(*volumes)
+        mounts = [{"name": each["name"], "mountPath": f"/{each['name']}"} for each in volumes]
+        container = {"name": "main", "volumeMounts": [*mounts, {"name": "config", "mountPath": "/a", "subPath": "a"}]}
+        found = await at.volumes.mounts(a_pod(*volumes), container, {})
+        assert [each.container_path for each in found if not each.read_only] == ["/scratch"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "mode", "owner", "group"),
+    [
+        ({}, 0o440, 0, 0),
+        ({"securityContext": {"runAsUser": 1001}}, 0o600, 1001, 0),
+        ({"securityContext": {"fsGroup": 1002}}, 0o640, 0, 1002),
+        ({"securityContext": {"runAsUser": 1001, "fsGroup": 1002}}, 0o640, 1001, 1002),
+    ],
+    ids=["nobody in particular: as the volume says", "the user of all containers", "a group", "user and group"],
+)
+@pytest.mark.root
+async def test_a_token_is_for_those_who_need_it(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, spec: Any, mode: int, owner: int, group: int
+) -> None:
+    async with here(tmp_path) as at:
+        await at.build({"name": "v", "projected": {"defaultMode": 0o440, "sources": [{"serviceAccountToken": {"path": "token"}}]}}, **spec)
+        found = (at.path() / "token").stat()
+        assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (mode, owner, group)
+
+
 async def test_an_empty_dir_keeps_what_is_in_it(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with here(tmp_path) as at:
         volumes = ({"name": "v", "emptyDir": {}}, {"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}})
@@ -168,8 +207,10 @@ async def test_the_downward_api_shows_labels(tmp_path: Path, autojump_clock: tri
     [
         ("Directory", "file", "is not a directory"),
         ("File", "folder", "is not a file"),
-        ("Socket", "file", "is not a socket"),
-        ("Directory", "none", "No such file"),
+        ("Socket", "file", "is not a socket file"),
+        ("Directory", "none", "hostPath type check failed: .*/none is not a directory"),
+        ("DirectoryOrCreate", "file", "is not a directory"),
+        ("FileOrCreate", "none/file", "cannot make .*/none/file: No such file or directory"),
     ],
 )
 async def test_a_host_path_is_checked(tmp_path: Path, autojump_clock: trio.testing.MockClock, kind: str, name: str, message: str) -> None:
@@ -237,7 +278,8 @@ async def test_a_local_volume_that_is_a_file_is_refused(tmp_path: Path, autojump
         await at.client.create(kinds.PERSISTENT_VOLUME, {"metadata": {"name": "pv"}, "spec": {"local": {"path": str(tmp_path / "file")}}})
         await at.client.create(kinds.PERSISTENT_VOLUME_CLAIM, {"metadata": {"name": "c"}, "spec": {"volumeName": "pv"}}, "default")
         await at.client.patch(kinds.PERSISTENT_VOLUME_CLAIM, "c", {"status": {"phase": "Bound"}}, "default", subresource="status")
-        with pytest.raises(MountFailed, match="neither a directory nor a block device"):
+        words = 'MountVolume.NewMounter initialization failed for volume "pv" : path ".*" is neither a directory nor a block device'
+        with pytest.raises(MountFailed, match=words):
             await at.build({"name": "v", "persistentVolumeClaim": {"claimName": "c"}})
 
 
