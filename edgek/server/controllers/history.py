@@ -26,8 +26,12 @@ def cache(cluster: Cluster) -> Informer[Object]:
 
 
 def data_of(owner: Object) -> Object:
-    """What a revision holds: a patch that puts the owner's template back."""
-    return {"spec": {"template": {"$patch": "replace", **owner["spec"]["template"]}}}
+    """What a revision holds: a patch that puts the owner's template back.
+
+    Its keys are in order: clients find the present revision by comparing bytes (``kubectl rollout undo`` skips what is there already).
+    """
+    ordered: Object = orjson.loads(orjson.dumps(owner["spec"]["template"] | {"$patch": "replace"}, option=orjson.OPT_SORT_KEYS))
+    return {"spec": {"template": ordered}}
 
 
 def hash_in(revision: Object) -> str:
