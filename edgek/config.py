@@ -291,6 +291,11 @@ class Config:
         return self.data_dir / "agent"
 
     @property
+    def refusal_file(self) -> Path:
+        """Why the server takes no link from the node that runs here; not there while it does, or is away."""
+        return self.run_dir / "refused"
+
+    @property
     def images_dir(self) -> Path:
         return self.agent_dir / "images"
 

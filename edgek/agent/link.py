@@ -1,31 +1,41 @@
-"""The agent's end of the link: dial the server, answer what it asks of this node, and dial again when the link is over.
+"""The agent's end of the link: dial the server, and dial again when the link is over. What the server asks over it is answered in ``asked.py``.
 
 Pauses between attempts are random, so that a server that comes back is not met by all its agents at once: of 200, fewer than 130 reach it in any
 second, and all are back 3 s after it answers. While there is no link nothing else is dialled: a server that cannot be reached for a link cannot be
 reached by HTTPS either, unless it said itself that it takes none.
+
+A server that knows another machine as this node, which is there, takes no link from us (its ``Links`` say why): a card was copied. Then nothing is
+asked by HTTPS either, for two would write one node's status; the server is tried now and then, and the link is ours once the other one is gone.
 """
 
 from __future__ import annotations
 
 import random
+import secrets
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import attrs
-import orjson
 import trio
 
+from edgek.agent import asked
 from edgek.agent.membership import Membership
 from edgek.client import link_calls
 from edgek.client.client import decoded
 from edgek.client.https import Server
-from edgek.client.joining import AUTHORITIES_HEADER, FORGOTTEN, LINK_PATH, LINK_PROTOCOL, SERVERS_HEADER, TELL_SERVERS
+from edgek.client.joining import (
+    AGENT_HEADER,
+    AUTHORITIES_HEADER,
+    FORGOTTEN,
+    LINK_PATH,
+    LINK_PROTOCOL,
+    SERVERS_HEADER,
+    STILL_THERE,
+    TELL_SERVERS,
+)
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import BrokenOff, Head
-from edgek.client.link_terminal import EXIT, RESIZE, STDIN, receive_message, send_message
-from edgek.client.node import ContainerRef, ExecOptions, LogOptions, NodeDoor, Terminal
+from edgek.client.node import NodeDoor
 from edgek.client.transport import Disconnected, Response
 from edgek.host import log
 from edgek.host.tls import Channel
@@ -36,12 +46,12 @@ AGAIN_S = 3.0  # at most, between attempts: a server that was restarted finds it
 RESTART_S = 120.0  # a server that was away for longer was not restarted: it may wait a little
 AWAY_S = 10.0  # at most, between attempts to reach that one
 SOONEST = 0.1  # of these times
+TAKEN_S = 60.0  # at most, between attempts while another machine is this node: somebody has to do something about that
 STEADY_S = 60.0  # a link that lasted so long was a good one: the next time it is over is news
 WAIT_S = 5.0  # for a link that is being dialled: on a slow way a moment is some seconds
-ANSWER_S = 10.0
+ANSWER_S = 10.0  # the server may ask for 5 s who is at the end of our former link
 DOUBTFUL = 3  # servers that hang up so often in a row have something against us: our certificate may have ended, by their clock
 HEAD_LIMIT = 16 * 1024
-READ_BYTES = 32 * 1024
 
 
 def pause_s(away_s: float, *, first: bool, chance: Callable[[float, float], float] = random.uniform) -> float:
@@ -57,7 +67,9 @@ class Uplink:
         self._membership = membership
         self._link: Link | None = None
         self._problem = ""  # why the last attempt failed, if it did
-        self._refused = False  # it was the server who said no
+        self._refused = False  # it was the server who said no: it takes no links
+        self._taken = False  # by another machine
+        self._number = secrets.token_hex(8)  # of this process, for the server to tell it from another
         self._settled = trio.Event()  # there is a link, or the server takes none
         self._hung_up = 0  # how often in a row the server did
         self._door: NodeDoor | None = None
@@ -68,6 +80,10 @@ class Uplink:
 
     def is_up(self) -> bool:
         return self._link is not None
+
+    def is_taken(self) -> bool:
+        """The server said, when it was last asked, that another machine is this node."""
+        return self._taken
 
     def moved(self) -> None:
         """This machine's address is another one: a connection from the former carries nothing, and would be noticed only by its silence."""
@@ -93,19 +109,21 @@ class Uplink:
             began = trio.current_time()
             why, held = await self._try()
             if why != complained:
-                log.warning("no link to the server", why=why)
+                (log.error if self._taken else log.warning)("no link to the server", why=why)
                 complained = why
             if held:
                 over = trio.current_time()
                 complained = "" if over - began > STEADY_S else complained
-            await trio.sleep(pause_s(trio.current_time() - over, first=held))
+            await trio.sleep(pause_s(trio.current_time() - over, first=held) if not self._taken else random.uniform(TAKEN_S / 2, TAKEN_S))
 
     async def _try(self) -> tuple[str, bool]:
         """Why there is no link any more, and whether there was one."""
         try:
             return await self._hold(), True
         except (Disconnected, errors.ApiError) as exc:
-            self._problem, self._refused = str(exc), isinstance(exc, errors.ApiError)
+            self._problem, self._taken = str(exc), isinstance(exc, errors.Conflict)
+            self._refused = isinstance(exc, errors.ApiError) and not self._taken
+            self._membership.note_refusal(self._problem if isinstance(exc, errors.ApiError) else "")
             if self._refused:
                 self._settled.set()  # who waits may go another way
             elif self._settled.is_set():
@@ -121,8 +139,9 @@ class Uplink:
         log.info("linked", server=self._membership.choice.current)
         async with trio.open_nursery() as nursery:
             await nursery.start(link.run)
-            self._link, self._problem, self._refused, self._hung_up = link, "", False, 0
+            self._link, self._problem, self._refused, self._taken, self._hung_up = link, "", False, False, 0
             self._settled.set()
+            self._membership.note_refusal("")
             self.when_up()
             self._membership.learn(attrs.evolve(self._membership.cluster, servers=_addresses(told)))
             self._membership.learn_authorities(told.get(AUTHORITIES_HEADER, ""))
@@ -148,8 +167,8 @@ class Uplink:
         channel = await server.dial()
         try:
             with trio.fail_after(ANSWER_S):
-                asked = f"GET {LINK_PATH} HTTP/1.1\r\nhost: {server}\r\nconnection: upgrade\r\nupgrade: {LINK_PROTOCOL}\r\n\r\n"
-                await channel.send_all(asked.encode())
+                head = f"host: {server}\r\nconnection: upgrade\r\nupgrade: {LINK_PROTOCOL}\r\n{AGENT_HEADER}: {self._number}\r\n"
+                await channel.send_all(f"GET {LINK_PATH} HTTP/1.1\r\n{head}\r\n".encode())
                 told = await _accepted(channel)
         except (*GONE, trio.TooSlowError) as exc:
             channel.close()
@@ -178,12 +197,14 @@ class Uplink:
         """The border of requests on this end: a refusal, or a defect of ours, is an answer. Raises GONE."""
         head = await link_calls.receive_head(stream)
         try:
-            if head.get("do") == TELL_SERVERS:
+            if head.get("do") == STILL_THERE:
+                await link_calls.send_head(stream, {}, last=True)
+            elif head.get("do") == TELL_SERVERS:
                 await self._take_servers(head, stream)
             else:
-                await _work(head)(self._opened(), head, stream)
+                await asked.work(head)(self._opened(), head, stream)
         except errors.ApiError as exc:
-            await link_calls.send_head(stream, {"error": _status(exc)}, last=True)
+            await link_calls.send_head(stream, {"error": asked.status(exc)}, last=True)
         except GONE:
             raise
         except Exception as exc:
@@ -197,142 +218,31 @@ class Uplink:
         await link_calls.send_head(stream, {}, last=True)
 
 
-def _work(head: Head) -> Work:
-    """Raises BadRequest."""
-    found = WORK.get(str(head.get("do")))
-    if found is None:
-        raise errors.BadRequest(f"this node does not know how to {head.get('do')!r}")
-    return found
-
-
 async def _accepted(channel: Channel) -> Mapping[str, str]:
     """The headers of the answer. Raises GONE, ApiError."""
-    read = b""
-    while b"\r\n\r\n" not in read:
+    head, _, body = (await _until(channel, lambda read: b"\r\n\r\n" in read)).partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    told = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
+    try:
+        status, length = int(first.removeprefix("HTTP/1.1 ")[:3]), int(told.get("content-length", 0))
+    except ValueError:
+        raise BrokenOff(f"no answer that can be read: {first[:80]!r}") from None
+    if status != 101:
+        decoded(Response(max(status, 400), {}, await _until(channel, lambda read: len(read) >= length, body)))
+    channel.push_back(body)
+    return told
+
+
+async def _until(channel: Channel, enough: Callable[[bytes], bool], read: bytes = b"") -> bytes:
+    """Read on until it is enough. Raises GONE."""
+    while not enough(read):
         await trio.lowlevel.checkpoint()
         more = await channel.receive_some()
         if not more or len(read) > HEAD_LIMIT:
             raise BrokenOff("no answer")
         read += more
-    head, _, leftover = read.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    status = int(first.split(" ")[1]) if first.startswith("HTTP/1.1 ") else 0
-    if status != 101:
-        decoded(Response(max(status, 400), {}, leftover))
-    channel.push_back(leftover)
-    return dict(line.lower().split(": ", 1) for line in lines if ": " in line)
+    return read
 
 
 def _addresses(told: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(filter(None, told.get(SERVERS_HEADER, "").split(",")))
-
-
-def _status(exc: errors.ApiError) -> Head:
-    return {"message": exc.message, "reason": exc.reason, "code": exc.code, "details": exc.details()}
-
-
-async def _logs(door: NodeDoor, head: Head, stream: Stream) -> None:
-    found = door.logs(ContainerRef(**head["ref"]), LogOptions(**head["options"]))
-    first = await anext(found, b"")  # a refusal comes in its place
-    await link_calls.send_head(stream, {}, first)
-    try:
-        async for chunk in found:
-            await stream.send(chunk)
-    except errors.ApiError as exc:
-        raise BrokenOff(f"the log cannot be read on: {exc}") from None
-    await stream.send_eof()
-
-
-async def _terminal(what: str, door: NodeDoor, head: Head, stream: Stream) -> None:
-    options = ExecOptions(**{**head["options"], "command": tuple(head["options"]["command"])})
-    ref = ContainerRef(**head["ref"])
-    lock = trio.Lock()
-    typed, stdin = trio.open_memory_channel[bytes](4)
-    resized, resizes = trio.open_memory_channel[tuple[int, int]](16)
-    ended: Head = {"code": 0}
-
-    async def write(kind: int, data: bytes) -> None:
-        try:
-            await send_message(stream, lock, kind, data)
-        except GONE:
-            await trio.sleep_forever()  # the stream broke, so whoever serves it is about to be cancelled
-
-    await link_calls.send_head(stream, {})
-    async with trio.open_nursery() as nursery, stdin, resizes:
-        nursery.start_soon(_distribute, stream, typed, resized)
-        terminal = Terminal(_received(stdin), write, _received(resizes))
-        try:
-            if what == "exec":
-                ended = {"code": await door.exec(ref, options, terminal)}
-            else:
-                await door.attach(ref, options, terminal)
-        except errors.ApiError as exc:
-            ended = {"error": _status(exc)}
-        await send_message(stream, lock, EXIT, orjson.dumps(ended))
-        nursery.cancel_scope.cancel()
-    await stream.send_eof()
-
-
-async def _received(channel: trio.MemoryReceiveChannel[Any]) -> AsyncIterator[Any]:
-    async for each in channel:
-        yield each
-
-
-async def _distribute(stream: Stream, typed: trio.MemorySendChannel[bytes], resized: trio.MemorySendChannel[tuple[int, int]]) -> None:
-    """What the caller types and how he drags his window, until the stream ends."""
-    async with typed, resized:
-        try:
-            while True:
-                kind, data = await receive_message(stream)
-                if kind == RESIZE:
-                    columns, rows = orjson.loads(data)
-                    await resized.send((columns, rows))
-                elif kind == STDIN and data:
-                    await typed.send(data)
-                elif kind == STDIN:
-                    await typed.aclose()
-        except GONE:
-            return
-
-
-async def _dial_pod(door: NodeDoor, head: Head, stream: Stream) -> None:
-    await _join(await door.dial_pod(head["namespace"], head["pod"], head["pod_uid"], head["port"]), stream)
-
-
-async def _dial(door: NodeDoor, head: Head, stream: Stream) -> None:
-    await _join(await door.dial(head["host"], head["port"]), stream)
-
-
-async def _join(near: trio.abc.HalfCloseableStream, stream: Stream) -> None:
-    """Both ways, each to its own end; a break ends both."""
-    async with near:
-        await link_calls.send_head(stream, {})
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_pass_on, stream, near, nursery.cancel_scope)
-            nursery.start_soon(_pass_on, near, stream, nursery.cancel_scope)
-
-
-async def _pass_on(source: trio.abc.HalfCloseableStream, to: trio.abc.HalfCloseableStream, scope: trio.CancelScope) -> None:
-    try:
-        while data := await source.receive_some(READ_BYTES):
-            await to.send_all(data)
-        await to.send_eof()
-    except GONE:
-        scope.cancel()
-
-
-async def _request(door: NodeDoor, head: Head, stream: Stream) -> None:
-    found = await door.request(link_calls.request_of(head, await link_calls.rest(stream)))
-    await link_calls.send_head(stream, {"status": found.status, "headers": dict(found.headers)}, found.body, last=True)
-
-
-Work = Callable[[NodeDoor, Head, Stream], Awaitable[None]]
-
-WORK: Mapping[str, Work] = {
-    "logs": _logs,
-    "exec": partial(_terminal, "exec"),
-    "attach": partial(_terminal, "attach"),
-    "dial_pod": _dial_pod,
-    "dial": _dial,
-    "request": _request,
-}

@@ -123,8 +123,23 @@ class Membership:
             self._unsaved = True
 
     def forgotten(self) -> None:
-        """The cluster knows us no more: the next start of the agent joins again, if it has a token. What runs is left running."""
+        """The cluster knows us no more: the next start of the agent joins again, if it has a token. What runs is left running.
+
+        It joins with a new secret: of two machines, one the copy of the other, the first to join has the name, and the other is told.
+        """
         self.folder.cluster.unlink(missing_ok=True)
+        self.folder.password.unlink(missing_ok=True)
+
+    def note_refusal(self, why: str) -> None:
+        """For ``edgek status``: why the server takes no link, or empty."""
+        file = self.config.refusal_file
+        try:
+            if why:
+                file.write_text(why)
+            else:
+                file.unlink(missing_ok=True)
+        except OSError as exc:
+            log.debug("cannot note why there is no link", file=file, error=exc)
 
     def learn_authorities(self, digest: str) -> None:
         """The hash of those that vouch for the server we are linked to. Where it is another than ours, they are asked for."""

@@ -42,6 +42,8 @@ async def gather(config: Config) -> dict[str, Any]:
     found["node"], found["server"] = membership.config.node_name, f"https://{membership.choice.current}"
     if not running:
         return {**found, "problem": "edgek does not run"}
+    if config.refusal_file.exists():  # what the API says of the node may be about another machine
+        return {**found, "problem": f"the server takes no link: {config.refusal_file.read_text()}"}
     return {**found, **await _asked(membership)}
 
 

@@ -64,7 +64,7 @@ async def _say(look: Callable[[], Awaitable[dict[str, Any]]], draw: Callable[[di
     console = Console(highlight=False)
     if not watch:
         found = await look()
-        console.print(draw(found))
+        console.print(draw(found), crop=False)  # a line that says what is wrong is whole, wherever it is read
         return _code(found)
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
         while True:

@@ -22,6 +22,8 @@ LINK_PROTOCOL = "edgek-link"
 TELL_SERVERS = "servers"  # what the server says over a link when its addresses have changed, or who vouches for it
 SERVERS_HEADER = "edgek-servers"  # of its answer to who dials the link: the addresses
 AUTHORITIES_HEADER = "edgek-authorities"  # and the hash of the PEM text with those that vouch for it
+AGENT_HEADER = "edgek-agent"  # of who dials: a number that this process of the agent drew by lot
+STILL_THERE = "still there"  # what the server asks over a link when its node dials another. Whatever comes back is an answer
 
 # Where the cluster keeps who may join, and whose a node's name is.
 SECRETS_NAMESPACE = "kube-system"

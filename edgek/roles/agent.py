@@ -50,6 +50,7 @@ class Agent:
     slices: Informer[services.Slice]
     parts: NodeParts | None = None
     moved: Callable[[], None] | None = None  # called when this machine's address is another one
+    is_taken: Callable[[], bool] | None = None  # whether another machine is this node
 
     def __init__(
         self,
@@ -114,6 +115,7 @@ class Agent:
         recorder = Recorder(client, "kubelet", self.config.node_name)
         parts = self.parts = assemble.assemble(self._settings(), client, self.runtime, recorder, self._drivers(), offered=self.offered)
         parts.kubelet.expect = self._expect
+        parts.kubelet.is_taken = self.is_taken or parts.kubelet.is_taken
         parts.keeper.readiness.ranged = self.network.ranged.is_set
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)

@@ -41,7 +41,7 @@ class Member:
             return Client(transport, name)
 
         agent = self._make(membership.config, node_ip, client, uplink.open_door, may_be_alone=True)
-        agent.moved = uplink.moved
+        agent.moved, agent.is_taken = uplink.moved, uplink.is_taken
 
         def linked() -> None:
             direct.hang_up()  # one connection is enough

@@ -1,5 +1,6 @@
 """A machine becomes a node: by whose word, under which name, and whom it tells nothing."""
 
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -181,6 +182,20 @@ async def test_a_node_that_hears_that_it_was_forgotten_joins_again_at_its_next_s
     with pytest.raises(UsageError, match="--token"):
         await join.enter(server.config(token=""))
     assert (await asked(await join.enter(server.config()))).status != 401
+
+
+async def test_of_two_copies_of_a_forgotten_node_the_first_to_join_has_the_name(server: Joinable) -> None:
+    former = await join.enter(server.config())
+    shutil.copytree(former.folder.path.parent, server.folder / "copy")
+    copy = await join.enter(server.config(data_dir=str(server.folder / "copy")))
+    assert (await asked(copy)).status != 401, "until then both are the node"
+    await server.client.delete(kinds.SECRET, "far.node-password.edgek", "kube-system")
+    for each in (former, copy):
+        each.forgotten()
+    assert (await asked(await join.enter(server.config()))).status != 401
+    with pytest.raises(UsageError, match=r"another machine's.*--node-name"):
+        await join.enter(server.config(data_dir=str(server.folder / "copy")))
+    assert await join.enter(server.config("further", data_dir=str(server.folder / "copy")))
 
 
 @pytest.mark.parametrize("name", ["box", SERVER_NAME, "Not_a_name"])

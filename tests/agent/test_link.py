@@ -198,7 +198,8 @@ class Held:
     def now(cls, site: Site, uplink: Uplink) -> Held:
         gc.collect()
         names = [os.readlink(each) for each in map(str, Path("/proc/self/fd").iterdir()) if os.path.islink(each)]
-        links = [each for each in (uplink._link, site.links._links.get("far")) if each is not None]
+        ours, theirs = uplink._link, site.links._links.get("far")
+        links = [each for each in (ours, theirs and theirs.link) if each is not None]
         return cls(
             len(names),
             sum(name.startswith("socket:") for name in names),

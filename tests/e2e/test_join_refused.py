@@ -75,6 +75,20 @@ def refused(machine: Outpost, token: str, *, name: str = "", url: str = "", envi
     return done.stderr
 
 
+def test_a_copy_of_a_nodes_card_is_told_and_the_node_is_left_alone(cluster: Cluster, outpost: Outpost, stranger: Outpost) -> None:
+    shutil.copytree(outpost.data, stranger.data, dirs_exist_ok=True, symlinks=True, ignore=shutil.ignore_patterns("containerd", "kubelet", "*.sock"))
+    stranger.node_name = outpost.node_name
+    stranger.start(ready=False, joining=False)
+    stranger.until(lambda: "is linked already" in stranger.log.read_text(), START_S, "the copy is refused")
+    assert outpost.inside_ip in stranger.log.read_text(), "it says by which machine"
+    said = stranger.run("status", *stranger.paths(), code=1)
+    assert "edgek node forget far" in said
+    stranger.until(lambda: "its pods are not started here" in stranger.log.read_text(), START_S, "the copy leaves the node's pods alone")
+    assert "no link to the server" not in outpost.log.read_text()
+    assert stranger.log.read_text().count("error no link to the server") == 1, "said once"
+    assert cluster.kubectl("exec", "far-web", "--", "printenv", "word") == "swordfish"
+
+
 def assert_nothing_was_kept(machine: Outpost) -> None:
     assert {path.name for path in (machine.data / "agent").iterdir()} <= {"images", "node-password"}
 

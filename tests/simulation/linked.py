@@ -13,9 +13,11 @@ import trio
 
 from edgek.agent.link import Uplink
 from edgek.client.https import CONNECT_S, Choice
-from edgek.client.joining import LINK_PATH, LINK_PROTOCOL, Cluster
+from edgek.client.joining import LINK_PATH, Cluster
 from edgek.client.link_transport import LinkTransport
 from edgek.client.transport import Disconnected, Request, Response, StreamResponse
+from edgek.model import errors
+from edgek.server.api import responses
 from edgek.server.api.http import Peer
 from edgek.server.api.identity import User
 from edgek.server.api.responses import Answer, Upgrade
@@ -75,11 +77,16 @@ class Site:
                 channel.close()
                 return
             read += more
-        channel.push_back(read.partition(b"\r\n\r\n")[2])
-        answer = await self.links(Request("GET", LINK_PATH, headers={"upgrade": LINK_PROTOCOL}), Peer(who))
-        assert isinstance(answer, Upgrade)
+        head, _, leftover = read.partition(b"\r\n\r\n")
+        channel.push_back(leftover)
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
         try:
+            answer = await self.links(Request("GET", LINK_PATH, headers=headers), Peer(who))
+            assert isinstance(answer, Upgrade)
             await answer.run(channel)  # type: ignore[arg-type]
+        except errors.ApiError as exc:
+            body = responses.error(exc).body
+            await channel.send_all(f"HTTP/1.1 {exc.code} Refused\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
         except trio.BrokenResourceError:
             channel.close()
 
@@ -102,6 +109,7 @@ class _Member:
     def __init__(self, server: _Server) -> None:
         self.choice = Choice(server)  # type: ignore[arg-type]
         self.cluster = CLUSTER
+        self.refusal = ""
 
     def learn(self, cluster: Cluster) -> None:
         pass
@@ -111,6 +119,9 @@ class _Member:
 
     def doubted(self) -> None:
         pass
+
+    def note_refusal(self, why: str) -> None:
+        self.refusal = why
 
 
 class _NoOtherWay:
@@ -125,8 +136,10 @@ class _NoOtherWay:
 
 class LinkedWire(LinkTransport):
     def __init__(self, site: Site, nursery: trio.Nursery, who: str, delay_s: float = 0.0) -> None:
+        self._site, self._who = site, who
         self.way = Way(nursery, delay_s)
-        self.uplink = Uplink(_Member(_Server(site, self.way, who)))  # type: ignore[arg-type]
+        self.member = _Member(_Server(site, self.way, who))
+        self.uplink = Uplink(self.member)  # type: ignore[arg-type]
         super().__init__(self.uplink, _NoOtherWay())
         nursery.start_soon(self.uplink.run)
 
@@ -136,6 +149,12 @@ class LinkedWire(LinkTransport):
 
     def mend(self) -> None:
         self.way.mend()
+
+    def leave(self, nursery: trio.Nursery, delay_s: float = 0.0) -> None:
+        """For another network: what was sent from the former address arrives nowhere, and the server is told nothing."""
+        self.way.cut()
+        self.way = Way(nursery, delay_s)
+        self.member.choice = Choice(_Server(self._site, self.way, self._who))  # type: ignore[arg-type]
 
 
 async def add_node(cluster: SimulatedCluster, site: Site, name: str, delay_s: float = 0.0) -> SimulatedNode:

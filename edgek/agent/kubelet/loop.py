@@ -79,6 +79,7 @@ class Kubelet:
         self.away = Away(contact or Contact(), client, self.workers)
         self.offer: Callable[[], admission.NodeOffer] = lambda: admission.NodeOffer({}, {}, settings.max_pods)
         self.expect: Callable[[Mapping[str, str]], None] = lambda addresses: None  # pods, by uid, come back and had these addresses
+        self.is_taken: Callable[[], bool] = lambda: False  # another machine is this node, and runs its pods
         self.manifests: Callable[[], Iterable[Object]] = lambda: ()  # static pods that must be known before strangers are removed
         self.observer = Observer(runtime)
         self.prober = Prober(runtime, recorder, self._wake)
@@ -149,6 +150,9 @@ class Kubelet:
         with trio.move_on_after(OFFLINE_AFTER_S):
             await self.pods.synced.wait()
         if self.pods.synced.is_set():
+            return
+        if self.is_taken():
+            log.error("another machine is this node: its pods are not started here")
             return
         copies = self.copies.pods()
         log.warning("the server cannot be reached, starting pods from the node's own copies", pods=len(copies))

@@ -42,8 +42,8 @@ class Alone:
 
 
 @asynccontextmanager
-async def booting(here: Node, folder: Path) -> AsyncIterator[Alone]:
-    """The machine starts again, and nobody answers."""
+async def booting(here: Node, folder: Path, *, taken: bool = False) -> AsyncIterator[Alone]:
+    """The machine starts again, and nobody answers; or ``taken``: another machine is this node, as the server says."""
     here.die()
     await here.settle()
     here.runtime.reboot()
@@ -51,6 +51,7 @@ async def booting(here: Node, folder: Path) -> AsyncIterator[Alone]:
     kubelet = fresh_kubelet(folder, Client(line), here.runtime, here.mounter)
     made = Alone(line, kubelet, {})
     kubelet.expect = made.expected.update
+    kubelet.is_taken = lambda: taken
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kubelet.recorder.run)
         await nursery.start(kubelet.run)
@@ -108,3 +109,13 @@ async def test_hours_alone_are_told_in_a_few_words(tmp_path: Path, autojump_cloc
             await here.settle(30)
             assert here.shown(name="crashing")["restartCount"] > 20
             assert len(here.api.writes) - before < 30
+
+
+async def test_a_copy_of_a_node_that_is_there_starts_none_of_its_pods(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        await here.create(pod("only-one", containers=[container("main")]))
+        async with booting(here, tmp_path, taken=True) as copy:
+            assert not [each for each in await here.runtime.containers() if each.state == "running"]
+            copy.line.cut = False  # the other machine is gone
+            await here.settle(30)
+            assert here.phase("only-one") == "Running"

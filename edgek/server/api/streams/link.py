@@ -14,7 +14,7 @@ import trio
 
 from edgek.client import link_calls, link_messages
 from edgek.client.client import MINIMAL
-from edgek.client.joining import AUTHORITIES_HEADER, LINK_PROTOCOL, SERVERS_HEADER, TELL_SERVERS
+from edgek.client.joining import AGENT_HEADER, AUTHORITIES_HEADER, LINK_PROTOCOL, SERVERS_HEADER, STILL_THERE, TELL_SERVERS
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import BrokenOff
 from edgek.client.link_terminal import EXIT, RESIZE, STDIN, receive_message, send_message
@@ -33,12 +33,31 @@ from edgek.server.api.responses import Answer, Cut, Streaming, Upgrade
 from edgek.server.api.streams.doors import Doors
 from edgek.server.api.streams.sink import StreamSink
 
+ANSWER_S = 5.0  # for a node to answer on its former link, before another takes its place: time for a packet that is lost twice
+ANSWER_SAME_S = 1.0  # for one that dials again, as far as we can see: when its address changes nobody answers
 TOLD = frozenset({"content-type", "retry-after", "warning"})  # the headers that a node has use for: the link is thin
+
+
+@attrs.frozen
+class Linked:
+    """A node's link: who dialled it, from where, and by which number of its process."""
+
+    name: str
+    link: Link
+    address: str
+    agent: str
+
+    @property
+    def node(self) -> LinkedNode:
+        return LinkedNode(self.name, self.link)
 
 
 class Links:
     """The page that agents dial. ``node_of`` says who asks and refuses who is no node; ``servers`` are the addresses to be found again at, and
     ``authorities`` (PEM) those to be known by.
+
+    A node has one link. Its agent lets the former go before it dials again; so where the former still answers, another machine is at its end, which
+    has the same key: the card was copied. The first one keeps the link.
     """
 
     def __init__(
@@ -54,7 +73,7 @@ class Links:
         self._node_of = node_of
         self._servers = servers
         self._authorities = authorities
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, Linked] = {}
 
     async def __call__(self, request: Request, peer: Peer) -> Answer:
         name = self._node_of(request, peer)
@@ -62,43 +81,54 @@ class Links:
         if request.headers.get("upgrade", "").lower() != LINK_PROTOCOL:
             raise errors.BadRequest(f"this page is for agents, which ask for the protocol {LINK_PROTOCOL}")
         ends = der.read(peer.certificate).not_after if peer.certificate else math.inf
-        return Upgrade(lambda channel: self._run(channel, name, ends))
+        agent = request.headers.get(AGENT_HEADER, "")
+        await self._make_room(name, agent)
+        return Upgrade(lambda channel: self._run(channel, ends, name, peer.address, agent))
+
+    async def _make_room(self, name: str, agent: str) -> None:
+        """Raises Conflict where another machine is that node, and is there."""
+        while (former := self._links.get(name)) is not None and not former.link.why:
+            if await former.node.answers(ANSWER_SAME_S if agent and agent == former.agent else ANSWER_S):
+                raise errors.Conflict(
+                    f"node {name!r} is linked already, from {former.address}, by another machine with the same certificate: one of them has a copy "
+                    "of the other's --data-dir (a cloned card?). Give this one a name of its own (--node-name NAME, with --token), or stop the "
+                    f"other for good; `edgek node forget {name}` on the server shuts both out, until they join again"
+                )
+            former.link.close("the node dialled again")
 
     def end(self, name: str, why: str) -> None:
         """A node's link is over, where it has one."""
-        link = self._links.get(name)
-        if link is not None:
-            link.close(why)
+        found = self._links.get(name)
+        if found is not None:
+            found.link.close(why)
 
     def end_all(self, why: str) -> None:
-        for link in list(self._links.values()):
-            link.close(why)
+        for each in list(self._links.values()):
+            each.link.close(why)
 
     async def tell_servers(self) -> None:
         """The servers have other addresses, or others vouch for them: who is linked keeps that from now on. Who is not hears of it when he dials."""
         async with trio.open_nursery() as nursery:
-            for name, link in self._links.items():
-                nursery.start_soon(LinkedNode(name, link).tell_servers, self._servers(), self._authorities())
+            for each in self._links.values():
+                nursery.start_soon(each.node.tell_servers, self._servers(), self._authorities())
 
-    async def _run(self, channel: Channel, name: str, ends: float) -> None:
-        """Until the link is over. A node that dials again has lost the former one."""
+    async def _run(self, channel: Channel, ends: float, name: str, address: str, agent: str) -> None:
+        """Until the link is over. Of two that dialled at once the second has it, and finds the first silent or is found there."""
         head = f"connection: upgrade\r\nupgrade: {LINK_PROTOCOL}\r\n{SERVERS_HEADER}: {','.join(self._servers())}\r\n"
         if self._authorities():
             head += f"{AUTHORITIES_HEADER}: {authority_hash(self._authorities())}\r\n"
         await channel.send_all(f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode())
         user = User(f"{NODE_PREFIX}{name}", groups=(NODES_GROUP, AUTHENTICATED_GROUP))
         link = Link(channel, lambda stream: answer(stream, self._api, user), dialled=False, ends=ends)
-        former = self._links.get(name)
-        if former is not None:
-            former.close("the node dialled again")
-        self._links[name] = link
-        door = LinkedNode(name, link)
+        self.end(name, "the node dialled again")
+        linked = self._links[name] = Linked(name, link, address, agent)
+        door = linked.node
         self._doors.open(name, door)
         try:
             await link.run()
         finally:
             self._doors.close(name, door)
-            if self._links.get(name) is link:
+            if self._links.get(name) is linked:
                 del self._links[name]
         log.info("the link of a node is over", node=name, why=link.why)
 
@@ -148,6 +178,16 @@ class LinkedNode:
         finally:
             if stream is not None:
                 stream.drop()
+
+    async def answers(self, within_s: float) -> bool:
+        """Whether anybody is at the other end."""
+        with trio.move_on_after(within_s):
+            try:
+                async with self._called(STILL_THERE, last=True):
+                    return True
+            except errors.ApiError:
+                return not self._link.why  # an agent that does not know the question, or is asked too much, is there
+        return False
 
     async def tell_servers(self, servers: tuple[str, ...], authorities: bytes = b"") -> None:
         try:
