@@ -28,6 +28,9 @@
 #   EDGEK_...                every other flag as a variable: kept for the service, in a file for root alone, and so are proxy variables
 #   EDGEK_WHEELS=DIR         install Python packages from this folder only (no network)
 #   EDGEK_READY_TIMEOUT=S    seconds to wait for the node (300)
+#
+# Once the new file is in place, an installation that fails, is interrupted, or loses its terminal puts the former one back by itself; after a power cut
+# the next one does. Variables that are switches take 1, true, yes and 0, false, no.
 set -eu
 
 PUBLIC_KEY=''
@@ -38,12 +41,13 @@ LOG=/var/log/edgek.log
 RC=/etc/init.d/edgek
 CONFIG_DIR=/etc/edgek
 ENVIRONMENT=$CONFIG_DIR/edgek.env
-ARGUMENTS=$PREFIX/arguments # where there is no service manager to know them
+ARGUMENTS=$PREFIX/arguments # of the service, as a shell reads them
 BIN_DIR=/usr/local/bin SYSTEMD_DIR=/etc/systemd/system
+# shellcheck source=/dev/null
 [ ! -r $PLACES ] || . $PLACES
 BIN_DIR=${INSTALL_EDGEK_BIN_DIR:-$BIN_DIR} SYSTEMD_DIR=${INSTALL_EDGEK_SYSTEMD_DIR:-$SYSTEMD_DIR}
 UNIT=$SYSTEMD_DIR/edgek.service
-HERE='' CHECKOUT=/nowhere # read from a pipe, this lies nowhere
+HERE='' CHECKOUT=/nowhere placed='' restarted='' # read from a pipe, this lies nowhere
 if [ -f "$0" ]; then
     HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
     CHECKOUT=$(dirname "$HERE")
@@ -51,14 +55,71 @@ fi
 READY_TIMEOUT=${EDGEK_READY_TIMEOUT:-300}
 
 if [ -t 1 ]; then BOLD=$(printf '\033[1m') PLAIN=$(printf '\033[0m'); else BOLD='' PLAIN=''; fi
-say() { printf '%s[edgek]%s %s\n' "$BOLD" "$PLAIN" "$*"; }
-die() { printf '[edgek] %s\n' "$*" >&2; exit 1; }
-asked() { case $1 in '' | 0 | false) return 1 ;; esac; } # a switch, in k3s's way or ours
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
+say() { printf '%s[edgek]%s %s\n' "$BOLD" "$PLAIN" "$*" || true; } # the terminal may be gone by now
+die() { printf '[edgek] %s\n' "$*" >&2 || true; exit 1; }
+case ${1:-} in --help | -h)
+    [ -z "$HERE" ] || sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0"
+    exit 0 ;;
+esac
 [ "$(id -u)" = 0 ] || die "installing needs root; try: sudo $0 $*"
 [ "$(uname -s)" = Linux ] || die "edgek runs on Linux, this is $(uname -s)"
+
+# --- what was asked for ----------------------------------------------------------------------------------------------------------------------
+
+SWITCHES='SKIP_DOWNLOAD SKIP_SIGNATURE KEEP_FLAGS SKIP_START SKIP_ENABLE FORCE_RESTART'
+WORDS='FILE DIR URL VERSION PUBLIC_KEY EXEC SYMLINK BIN_DIR SYSTEMD_DIR'
+
+given() { eval "printf %s \"\${INSTALL_EDGEK_$1:-}\""; }
+asked() { case $(given "$1") in 1 | true | yes) ;; *) return 1 ;; esac; }
+
+check_variables() { # before anything is done
+    for name in $SWITCHES; do
+        case $(given "$name") in '' | 0 | 1 | true | false | yes | no) ;; *) die "INSTALL_EDGEK_$name=$(given "$name"): say 1 or 0" ;; esac
+    done
+    case $(given SYMLINK) in '' | skip | force) ;; *) die "INSTALL_EDGEK_SYMLINK=$(given SYMLINK): say skip, force, or nothing" ;; esac
+    case $READY_TIMEOUT in '' | 0 | *[!0-9]*) die "EDGEK_READY_TIMEOUT=$READY_TIMEOUT: say how many seconds" ;; esac
+    for name in BIN_DIR SYSTEMD_DIR; do
+        place=''
+        eval "place=\$$name"
+        case $place in /*) ;; *) die "INSTALL_EDGEK_$name=$place: say a whole path, from / on" ;; esac
+        case $place in *[!A-Za-z0-9/._+-]*) die "INSTALL_EDGEK_$name=$place: units and service scripts want a path of letters, digits and / . _ + - alone" ;; esac
+    done
+    for name in $(env | sed -n 's/^INSTALL_EDGEK_\([A-Z0-9_]*\)=.*/\1/p'); do
+        case " $SWITCHES $WORDS " in *" $name "*) ;; *) say "INSTALL_EDGEK_$name says nothing to this installer: it goes on without" ;; esac
+    done
+}
+
+# --- one at a time, and the way back ---------------------------------------------------------------------------------------------------------
+
+LOCK=/run/edgek-install # a link to the number of the process that holds it: made in one step, without a program that is not everywhere
+
+lock() {
+    until ln -s $$ $LOCK 2>/dev/null; do
+        holder=$(readlink $LOCK) || die "there is no writing to ${LOCK%/*}: mount it read-write"
+        ! kill -0 "$holder" 2>/dev/null || die "another installation is under way (process $holder): wait for its end"
+        rm -f $LOCK
+    done
+}
+
+finish() { # however it ends
+    code=$?
+    trap '' HUP INT TERM PIPE
+    rm -rf "$work"
+    rm -f "$BIN_DIR/.edgek.new"
+    if [ -n "$placed" ]; then
+        placed=''
+        if [ -e $PREFIX/former/edgek ]; then
+            say 'It was not finished: going back to the version before'
+            take_back
+        else
+            say 'It was not finished: run it again, or take it away with edgek-uninstall'
+        fi
+    fi
+    rm -f $LOCK
+    exit $code
+}
+
+settle() { sync "$@" 2>/dev/null || sync; } # on the disk before it counts, or a power cut may leave it empty; old programs know no files
 
 python_is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
@@ -129,10 +190,12 @@ find_file() { # the path of the one file, where one is meant; fetched, if need b
     else
         folder=${INSTALL_EDGEK_DIR:-$HERE}
         [ -n "$folder" ] || die 'which edgek? Say where it is with INSTALL_EDGEK_URL and INSTALL_EDGEK_VERSION, or with INSTALL_EDGEK_FILE'
-        file=$(ls -d "$folder"/edgek-${INSTALL_EDGEK_VERSION:-*}-linux-"$(architecture)" 2>/dev/null | sort -V | tail -n 1)
+        name=edgek-${INSTALL_EDGEK_VERSION:-*}-linux-$(architecture)
+        # shellcheck disable=SC2012,SC2086 # a pattern; names of ours hold no line breaks
+        file=$(ls -d "$folder"/$name 2>/dev/null | sort -V | tail -n 1)
         if [ -z "$file" ]; then
-            [ -z "${INSTALL_EDGEK_DIR:-}" ] || die "there is no edgek-*-linux-$(architecture) in $folder"
-            [ -f "$CHECKOUT/pyproject.toml" ] || die "there is no edgek-*-linux-$(architecture) in $folder: name one with INSTALL_EDGEK_FILE"
+            [ -z "${INSTALL_EDGEK_DIR:-}${INSTALL_EDGEK_VERSION:-}" ] || die "there is no $name in $folder"
+            [ -f "$CHECKOUT/pyproject.toml" ] || die "there is no $name in $folder: name one with INSTALL_EDGEK_FILE"
         fi
     fi
 }
@@ -145,77 +208,107 @@ fetch() { # URL FILE
     else die 'neither curl nor wget is here to fetch it: fetch it elsewhere and name it with INSTALL_EDGEK_FILE'; fi
 }
 
-verify() { # FILE, before anything of it runs
+verify() { # FILE, before anything of it runs. What it should be is then in $sum
     [ "$(head -c 4 "$1" | tr -d '\177')" = ELF ] || die "$1 is no program: it is damaged, or something else"
-    [ "$(od -An -tu1 -j18 -N1 "$1" | tr -d ' ')" = "$(case $(architecture) in amd64) echo 62 ;; arm64) echo 183 ;; *) echo 40 ;; esac)" ] ||
-        die "$1 is for another kind of machine than this $(uname -m)"
+    case $(architecture) in amd64) machine=62 ;; arm64) machine=183 ;; esac
+    [ "$(od -An -tu1 -j18 -N1 "$1" | tr -d ' ')" = $machine ] || die "$1 is for another kind of machine than this $(uname -m)"
     [ -f "$1.sha256" ] || die "$1.sha256 is missing: copy it along"
-    [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$(cut -d' ' -f1 <"$1.sha256")" ] || die "$1 is not what its checksum says: it is damaged, or was changed. Copy it again"
-    if [ -n "${INSTALL_EDGEK_SKIP_SIGNATURE:-}" ]; then say 'Its signature is not looked at, as asked'; return; fi
+    cp "$1.sha256" "$work/sums" # what was looked at is what counts, whoever may write to the folder
+    sum=$(cut -d' ' -f1 <"$work/sums")
+    [ "$(sum_of "$1")" = "$sum" ] || die "$1 is not what its checksum says: it is damaged, or was changed. Copy it again"
+    if asked SKIP_SIGNATURE; then say 'Its signature is not looked at, as asked'; return; fi
     key=${INSTALL_EDGEK_PUBLIC_KEY:-$PUBLIC_KEY}
     [ -n "$key" ] || die 'nobody is known whose signature would count: give INSTALL_EDGEK_PUBLIC_KEY, or INSTALL_EDGEK_SKIP_SIGNATURE=1 to believe the checksum alone'
     [ -f "$1.sha256.sig" ] || die "$1.sha256.sig is missing: copy it along, or give INSTALL_EDGEK_SKIP_SIGNATURE=1 to believe the checksum alone"
+    cp "$1.sha256.sig" "$work/signature"
     printf -- '-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----\n' "$key" >"$work/key.pem"
     # Never the new file itself: it would vouch for itself.
     if command -v openssl >/dev/null 2>&1; then
-        openssl pkeyutl -verify -pubin -inkey "$work/key.pem" -rawin -in "$1.sha256" -sigfile "$1.sha256.sig" >/dev/null 2>&1
+        openssl pkeyutl -verify -pubin -inkey "$work/key.pem" -rawin -in "$work/sums" -sigfile "$work/signature" >/dev/null 2>&1
     elif [ -x $BIN_DIR/edgek ]; then
-        $BIN_DIR/edgek internal-tool verify "$work/key.pem" "$1.sha256" "$1.sha256.sig"
+        $BIN_DIR/edgek internal-tool verify "$work/key.pem" "$work/sums" "$work/signature"
     else
         die 'neither openssl nor a former edgek is here to look at the signature: install openssl, or give INSTALL_EDGEK_SKIP_SIGNATURE=1 to believe the checksum alone'
     fi || die "$1 was not signed by the one whose key this is: it was changed, or comes from somebody else"
     say 'Checksum and signature are right'
 }
 
+sum_of() { sha256sum <"$1" | cut -d' ' -f1; }
+
 refuse_file() { # WHY: as if nothing had been tried
     rm -f "$BIN_DIR/.edgek.new"
     [ -n "$had_data" ] || { rm -rf "$unpacked/dist" && rmdir "$unpacked"; } 2>/dev/null || true
-    rm -rf $PREFIX/former
+    [ -n "$cut_off" ] || rm -rf $PREFIX/former
     [ -e "$BIN_DIR/edgek" ] || rm -rf $PREFIX
     die "$1; nothing was changed"
 }
 
-put_in_place() { # FILE FLAG...: what is there is kept for the way back
-    new=$1
-    shift
-    mkdir -p $PREFIX "$BIN_DIR" || die "there is no writing to $PREFIX or $BIN_DIR: mount it read-write (INSTALL_EDGEK_BIN_DIR moves the commands)"
-    rm -rf $PREFIX/former
-    mkdir $PREFIX/former
-    if [ -e $BIN_DIR/edgek ]; then cp -a $BIN_DIR/edgek $PREFIX/former/edgek; fi
-    for kept in $UNIT $RC $ENVIRONMENT $ARGUMENTS; do if [ -e $kept ]; then cp -a $kept $PREFIX/former/"$(echo $kept | tr / ,)"; fi; done
+saved_as() { echo "$PREFIX/former/$(echo "$1" | tr / ,)"; }
+
+keep_former() { # what is here, for the way back; of one that was cut off, what was here before that
     unpacked=${EDGEK_DATA_DIR:-/var/lib/edgek} # by itself, when it is run first
     if [ -d "$unpacked" ]; then had_data=1; else had_data=''; fi
-    cp "$new" "$BIN_DIR/.edgek.new" || refuse_file "$new cannot be copied to $BIN_DIR (see above)"
-    chmod 755 $BIN_DIR/.edgek.new
-    "$BIN_DIR/.edgek.new" --version >/dev/null || refuse_file "$new does not run here (see above)"
-    [ -e $BIN_DIR/edgek ] || [ -n "$skip_start" ] || $BIN_DIR/.edgek.new check $role "$@" >"$work/check" 2>&1 || {
-        cat "$work/check" >&2
-        refuse_file 'this machine cannot run edgek yet'
-    }
-    if cmp -s "$BIN_DIR/.edgek.new" $BIN_DIR/edgek; then rm $BIN_DIR/.edgek.new; else mv $BIN_DIR/.edgek.new $BIN_DIR/edgek; fi
+    mkdir -p $PREFIX "$BIN_DIR" || die "there is no writing to $PREFIX or $BIN_DIR: mount it read-write (INSTALL_EDGEK_BIN_DIR moves the commands)"
+    if [ -n "$cut_off" ]; then return; fi
+    rm -rf $PREFIX/former $PREFIX/former.new
+    mkdir $PREFIX/former.new || return 1
+    if [ -e $BIN_DIR/edgek ]; then cp -a $BIN_DIR/edgek $PREFIX/former.new/edgek || return 1; fi
+    for kept in $UNIT $RC $ENVIRONMENT $ARGUMENTS "$PREFIX"/*.sh; do
+        [ ! -e "$kept" ] || cp -a "$kept" "$PREFIX/former.new/$(echo "$kept" | tr / ,)" || return 1
+    done
+    settle
+    mv $PREFIX/former.new $PREFIX/former || return 1
+}
+
+put_in_place() { # FILE FLAG...
+    new=$1
+    shift
+    fresh=$BIN_DIR/.edgek.new
+    keep_former || refuse_file "what is here cannot be kept in $PREFIX for the way back (see above)"
+    cp "$new" "$fresh" || refuse_file "$new cannot be copied to $BIN_DIR (see above)"
+    chmod 755 "$fresh"
+    settle "$fresh"
+    [ "$(sum_of "$fresh")" = "$sum" ] || refuse_file "the copy of $new in $BIN_DIR is not like it: it was changed meanwhile, or the disk is broken"
+    "$fresh" --version >/dev/null || refuse_file "$new does not run here (see above)"
+    check_flags "$@"
+    placed=1
+    trap '' HUP PIPE # a terminal that goes away leaves nothing half done
+    if cmp -s "$fresh" $BIN_DIR/edgek; then rm "$fresh"; else mv "$fresh" $BIN_DIR/edgek; fi
     share=$($BIN_DIR/edgek internal-tool share)
-    cp "$share"/*.sh $PREFIX/
+    for script in "$share"/*.sh; do # each in one step: one may be running
+        cp "$script" $PREFIX/.new
+        mv $PREFIX/.new "$PREFIX/${script##*/}"
+    done
     ln -sf $PREFIX/uninstall.sh $BIN_DIR/edgek-uninstall
     for face in ctr kubectl; do
         [ -x "$share/../bin/$face" ] || continue
         case ${INSTALL_EDGEK_SYMLINK:-} in
         skip) ;;
         force) ln -sf edgek $BIN_DIR/$face ;;
-        *) command -v $face >/dev/null 2>&1 || ln -s edgek $BIN_DIR/$face ;;
+        *) command -v $face >/dev/null 2>&1 || [ -e $BIN_DIR/$face ] || ln -s edgek $BIN_DIR/$face ;;
         esac
     done
     say "$($BIN_DIR/edgek --version) is in place"
 }
 
-take_back() { # the former version runs again
+check_flags() { # FLAG...: would the new version start with them? What a machine lacks that runs one already, its owner has lived with
+    if "$fresh" check $role "$@" >"$work/check" 2>&1; then return; else code=$?; fi
+    if [ $code = 1 ] && { [ -e $BIN_DIR/edgek ] || [ -n "$skip_start" ]; }; then return; fi
+    cat "$work/check" >&2
+    if [ $code = 2 ]; then refuse_file 'edgek takes no such flags or settings (see above)'; fi
+    refuse_file 'this machine cannot run edgek yet'
+}
+
+take_back() { # the former version, and what it was started with; it runs again if it was stopped
     cp -a $PREFIX/former/edgek $BIN_DIR/.edgek.new
+    settle
     mv $BIN_DIR/.edgek.new $BIN_DIR/edgek
-    for kept in $UNIT $RC $ENVIRONMENT $ARGUMENTS; do
-        saved=$PREFIX/former/$(echo $kept | tr / ,)
-        if [ -e "$saved" ]; then cp -a "$saved" $kept; fi
+    for kept in $UNIT $RC $ENVIRONMENT $ARGUMENTS "$PREFIX"/*.sh; do
+        if [ -e "$(saved_as "$kept")" ]; then cp -a "$(saved_as "$kept")" "$kept"; fi
     done
+    settle
     rm -rf $PREFIX/former
-    run_service
+    [ -z "$restarted" ] || run_service
 }
 
 # --- a checkout ------------------------------------------------------------------------------------------------------------------------------
@@ -237,17 +330,20 @@ install_edgek() {
     cp "$CHECKOUT/packaging/uninstall.sh" "$CHECKOUT/packaging/supervise.sh" $PREFIX/
     chmod +x $PREFIX/*.sh
     ln -sf $PREFIX/venv/bin/edgek $BIN_DIR/edgek
+    for face in ctr kubectl; do if [ "$(readlink $BIN_DIR/$face)" = edgek ]; then rm $BIN_DIR/$face; fi; done # only the one file has these
     ln -sf $PREFIX/uninstall.sh $BIN_DIR/edgek-uninstall
 }
 
 # --- a server or an agent --------------------------------------------------------------------------------------------------------------------
 
+# As uninstall.sh has them: each must do without the other.
 kept() { # NAME: what the service was given before
-    sed -n "s/^$1='\(.*\)'\$/\1/p" $ENVIRONMENT 2>/dev/null || true
+    sed -n "s/^$1=//p" $ENVIRONMENT 2>/dev/null | tail -n 1 | sed -e "s/^'\(.*\)'\$/\1/" -e '/^".*"$/{s/^"\(.*\)"$/\1/' -e 's/\\\(["\\$`]\)/\1/g' -e '}'
 }
 
 setting() { # NAME: what the configuration file says
-    sed -n "s/^$1:[[:space:]]*//p" "${EDGEK_CONFIG:-$CONFIG_DIR/config.yaml}" 2>/dev/null | tr -d "'\"" | head -n 1
+    sed -n "s/^$1:[[:space:]]*//p" "${EDGEK_CONFIG:-$CONFIG_DIR/config.yaml}" 2>/dev/null | head -n 1 |
+        sed -e 's/[[:space:]][[:space:]]*#.*$//' -e "s/^'\(.*\)'\$/\1/" -e 's/^"\(.*\)"$/\1/'
 }
 
 role_asked_for() {
@@ -283,8 +379,12 @@ check_agent() { # what it needs to join, before anything is installed
 
 escaped() { printf %s "$1" | sed "s/'/'\\\\''/g"; }
 
-quoted() { # the arguments as one line that a shell, and systemd, read back as they were
+quoted() { # the arguments as one line that a shell reads back as they were
     for argument in "$@"; do printf " '%s'" "$(escaped "$argument")"; done
+}
+
+quoted_for_systemd() { # which also takes \ % and $ for something of its own
+    for argument in "$@"; do printf ' "%s"' "$(printf %s "$argument" | sed -e 's/[\\"]/\\&/g' -e 's/%/%%/g' -e 's/\$/$$/g')"; done
 }
 
 keep_environment() { # for root alone: tokens stand in it
@@ -293,8 +393,11 @@ keep_environment() { # for root alone: tokens stand in it
         umask 077
         for name in $(env | sed -n 's/^\(EDGEK_[A-Z0-9_]*\)=..*/\1/p; s/^\(\(HTTPS*\|NO\|https*\|no\)_\(PROXY\|proxy\)\)=..*/\1/p' | sort); do
             case $name in EDGEK_WHEELS | EDGEK_READY_TIMEOUT | EDGEK_SKIP_START | EDGEK_PYTHON) continue ;; esac
-            eval "value=\$$name"
-            printf "%s='%s'\n" "$name" "$(escaped "$value")"
+            eval "value=\${$name-}"
+            case $value in # a shell and systemd read either alike, but no other way to write a quote within quotes
+            *"'"*) printf '%s="%s"\n' "$name" "$(printf %s "$value" | sed 's/[\\"$`]/\\&/g')" ;;
+            ?*) printf "%s='%s'\n" "$name" "$value" ;;
+            esac
         done >$ENVIRONMENT.new
     )
     mv $ENVIRONMENT.new $ENVIRONMENT
@@ -315,7 +418,7 @@ NotifyAccess=main
 TimeoutStartSec=infinity
 WatchdogSec=120
 EnvironmentFile=-$ENVIRONMENT
-ExecStart=$BIN_DIR/edgek $role$(quoted "$@")
+ExecStart=$BIN_DIR/edgek $role$(quoted_for_systemd "$@")
 # Pods outlive a restart of edgek: only the process itself is stopped, and its cgroup is its own to divide.
 KillMode=process
 Delegate=yes
@@ -363,10 +466,11 @@ RC_FILE
 run_supervised() {
     $PREFIX/supervise.sh stop
     set -a
+    # shellcheck source=/dev/null
     . $ENVIRONMENT
     set +a
     eval "set -- $(cat $ARGUMENTS)"
-    $PREFIX/supervise.sh start $BIN_DIR/edgek "$@"
+    (trap - HUP PIPE; $PREFIX/supervise.sh start $BIN_DIR/edgek "$@") # what we ignore, pods would ignore, too
 }
 
 find_service_manager() {
@@ -383,12 +487,19 @@ set_up() { # the service, with these flags
     case $manager in
     systemd) set_up_systemd "$@" ;;
     openrc) set_up_openrc "$@" ;;
-    none) echo "$role$(quoted "$@")" >$ARGUMENTS ;;
     esac
+    echo "$role$(quoted "$@")" >$ARGUMENTS
+}
+
+uptime_s() { cut -d. -f1 /proc/uptime; } # a clock that is set meanwhile does not matter to it
+
+begin() { # to wait, and to listen to what is said from now on
+    log_before=$(stat -c %s $LOG 2>/dev/null || echo 0) began=$(date +%s) began_s=$(uptime_s)
 }
 
 run_service() { # anew, as it is set up
-    log_before=$(stat -c %s $LOG 2>/dev/null || echo 0) began=$(date +%s)
+    restarted=1
+    begin
     case $manager in
     systemd)
         say 'Starting edgek.service'
@@ -397,7 +508,7 @@ run_service() { # anew, as it is set up
         systemctl restart --no-block edgek ;;
     openrc)
         say 'Starting the OpenRC service edgek'
-        rc-service -q edgek restart || give_up "\`rc-service edgek start\` did not do it (see above)" ;;
+        (trap - HUP PIPE; rc-service -q edgek restart) || give_up "\`rc-service edgek start\` did not do it (see above)" ;;
     none)
         say "Starting edgek in the background (no systemd or OpenRC here: run this again after a reboot); its log is $LOG"
         run_supervised ;;
@@ -417,10 +528,10 @@ runs() { # now, whichever version
 
 # --- ready -----------------------------------------------------------------------------------------------------------------------------------
 
-wait_until_ready() { # the node, or say what it waits for
+wait_until_ready() { # WHAT: server, agent, or the api alone; says what it waits for
     shown=''
-    until state=$(state_of_$role); do
-        waited=$(($(date +%s) - began))
+    until state=$(state_of_$1); do
+        waited=$(($(uptime_s) - began_s))
         said=$(last_word)
         case $said in
         *'cannot go on'* | *'cannot start'* | 'edgek '*': error: '* | 'edgek '[a-z]*': '* | 'edgek: '*) give_up "$said" ;;
@@ -430,12 +541,12 @@ wait_until_ready() { # the node, or say what it waits for
         now=$(echo "$state" | sed 's/^[0-9TZ:-]* //')
         [ "$now" = "$shown" ] || { say "Waiting: $now"; shown=$now; }
         if [ "$waited" -ge "$READY_TIMEOUT" ]; then
-            go_back "no node was Ready within $READY_TIMEOUT s"
-            die "no node was Ready within $READY_TIMEOUT s; it goes on trying. See what it says: $follow"
+            go_back "it was not Ready within $READY_TIMEOUT s"
+            die "it was not Ready within $READY_TIMEOUT s; it goes on trying. See what it says: $follow"
         fi
         sleep 1
     done
-    say "$state after $(($(date +%s) - began)) s"
+    say "$state after $(($(uptime_s) - began_s)) s"
 }
 
 give_up() { # WHY
@@ -449,6 +560,7 @@ is_started() { # all of it, and by the version that is in place
 }
 
 go_back() { # WHY: to the version before, where there was one; else it returns
+    placed=''
     [ -e $PREFIX/former/edgek ] || return 0
     say "$1"
     say 'Going back to the version before'
@@ -461,19 +573,25 @@ go_back() { # WHY: to the version before, where there was one; else it returns
     die "$($BIN_DIR/edgek --version) runs again, as before; the new one did not come up: $1"
 }
 
-state_of_server() {
+status() { $BIN_DIR/edgek status --data-dir "$data" --run-dir "$run" ${port:+--https-listen-port "$port"} ${bind:+--bind-address "$bind"}; }
+
+state_of_server() { # of its own node: what others last said counts for nothing
     is_started || return 1
-    found=$($BIN_DIR/edgek kubectl get nodes --no-headers 2>/dev/null | awk '{print $1 " is " $2}')
-    if [ -z "$found" ]; then # or there is no kubectl
-        found=$($BIN_DIR/edgek status --data-dir "$data" --run-dir "$run" 2>/dev/null | awk '/^NODE  *STATE/ {getline; print $1 " is " $2; exit}')
-    fi
+    found=$(status 2>/dev/null | awk -v node="$node" '/^NODE  *STATE/ {table = 1; next} /^$/ {table = 0} table && $1 == node {print $1 " is " $2}')
     echo "${found:-the API is starting}"
     case $found in *' is Ready'*) ;; *) return 1 ;; esac
 }
 
+state_of_api() { # of a server without a node
+    is_started || return 1
+    found=$(status 2>/dev/null | sed -n '1s/.*\(the API is .*\)/\1/p')
+    echo "${found:-the API is starting}"
+    [ "$found" = 'the API is healthy' ]
+}
+
 state_of_agent() { # by its own word: there is no kubeconfig here
     is_started || return 1
-    found=$($BIN_DIR/edgek status --data-dir "$data" --run-dir "$run" 2>&1) && fine=0 || fine=1
+    if found=$(status 2>&1); then fine=0; else fine=1; fi
     echo "$found" | head -n 1
     return $fine
 }
@@ -541,42 +659,81 @@ To remove it all:  sudo edgek-uninstall
 NEXT
 }
 
-# What is secret, and who we are, goes where the service's environment is kept, not into a command line that every user sees.
+# --- all of it -------------------------------------------------------------------------------------------------------------------------------
+
+take_arguments() { # the flags that matter here; the others are left in $flags, for `eval`
+    while [ $# -gt 0 ]; do
+        name=${1%%=*} value=${1#*=} words=1
+        case $1 in
+        --disable-agent) case ${2:-} in true | false) value=$2 words=2 ;; *) value=true ;; esac ;;
+        --join | --server | --token | --data-dir | --run-dir | --node-name | --config | --https-listen-port | --bind-address)
+            [ $# -gt 1 ] || die "$1 wants a value behind it"
+            value=$2 words=2 ;;
+        esac
+        secret=''
+        case $name in
+        --join | --server) EDGEK_URL=$value secret=1 ;; # not into a command line that every user sees
+        --token) EDGEK_TOKEN=$value secret=1 ;;
+        --data-dir) data=$value ;;
+        --run-dir) run=$value ;;
+        --node-name) node=$value ;;
+        --config) EDGEK_CONFIG=$value ;;
+        --https-listen-port) port=$value ;;
+        --bind-address) bind=$value ;;
+        --disable-agent) agentless=$value ;;
+        esac
+        while [ $words -gt 0 ]; do
+            [ -n "$secret" ] || flags="$flags$(quoted "$1")"
+            shift
+            words=$((words - 1))
+        done
+    done
+}
+
+fill_in() { # what no flag said: variables, then the configuration file, as edgek itself does it
+    data=${data:-${EDGEK_DATA_DIR:-$(setting data-dir)}} run=${run:-${EDGEK_RUN_DIR:-$(setting run-dir)}}
+    data=${data:-/var/lib/edgek} run=${run:-/run/edgek}
+    node=${node:-${EDGEK_NODE_NAME:-$(setting node-name)}}
+    node=$(echo "${node:-$(uname -n)}" | tr '[:upper:]' '[:lower:]')
+    port=${port:-${EDGEK_HTTPS_LISTEN_PORT:-$(setting https-listen-port)}} bind=${bind:-${EDGEK_BIND_ADDRESS:-$(setting bind-address)}}
+    agentless=${agentless:-${EDGEK_DISABLE_AGENT:-$(setting disable-agent)}}
+    case $agentless in 1 | true | yes | on) ;; *) agentless='' ;; esac
+}
+
+check_variables
+work=$(mktemp -d) || die 'there is no writing to /tmp: make room there, or set TMPDIR'
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+lock
+cut_off=''
+[ ! -e $PREFIX/former/edgek ] || cut_off=1
+
+# What is secret, and who we are, goes where the service's environment is kept.
 EDGEK_URL=${EDGEK_JOIN:-${EDGEK_URL:-}} EDGEK_TOKEN=${EDGEK_TOKEN:-}
 unset EDGEK_JOIN
 # shellcheck disable=SC2086 # a list of words
 set -f && set -- ${INSTALL_EDGEK_EXEC:-} "$@" && set +f
+if asked KEEP_FLAGS; then
+    if [ -r $ARGUMENTS ]; then eval "set -- $(cat $ARGUMENTS)"; fi
+    for name in URL TOKEN DATA_DIR RUN_DIR NODE_NAME CONFIG HTTPS_LISTEN_PORT BIND_ADDRESS DISABLE_AGENT; do
+        said=$(kept EDGEK_$name)
+        [ -z "$said" ] || eval "EDGEK_$name=\$said && export EDGEK_$name"
+    done
+fi
 skip_start='' skip_enable=''
-if asked "${INSTALL_EDGEK_SKIP_ENABLE:-}"; then skip_start=1 skip_enable=1; fi
-if asked "${INSTALL_EDGEK_SKIP_START:-${EDGEK_SKIP_START:-}}"; then skip_start=1; fi
+if asked SKIP_ENABLE; then skip_start=1 skip_enable=1; fi
+if asked SKIP_START || [ -n "${EDGEK_SKIP_START:-}" ]; then skip_start=1; fi
 role=''
-case ${1:-} in server | agent) role=$1; shift ;; esac
-data=${EDGEK_DATA_DIR:-$(setting data-dir)} run=${EDGEK_RUN_DIR:-$(setting run-dir)}
-agentless='' value_of='' left=$#
-while [ "$left" -gt 0 ]; do
-    argument=$1
-    shift
-    left=$((left - 1))
-    case $value_of in # of the flag before
-    url) EDGEK_URL=$argument value_of=''; continue ;;
-    token) EDGEK_TOKEN=$argument value_of=''; continue ;;
-    data) data=$argument value_of='' ;;
-    run) run=$argument value_of='' ;;
-    esac
-    case $argument in
-    --join | --server) value_of=url; continue ;;
-    --join=* | --server=*) EDGEK_URL=${argument#*=}; continue ;;
-    --token) value_of=token; continue ;;
-    --token=*) EDGEK_TOKEN=${argument#*=}; continue ;;
-    --data-dir) value_of=data ;;
-    --data-dir=*) data=${argument#*=} ;;
-    --run-dir) value_of=run ;;
-    --run-dir=*) run=${argument#*=} ;;
-    --disable-agent | --disable-agent=true) agentless=1 ;;
-    esac
-    set -- "$@" "$argument"
-done
-data=${data:-/var/lib/edgek} run=${run:-/run/edgek}
+case ${1:-} in
+server | agent) role=$1; shift ;;
+-* | '') ;;
+*) die "$1 is neither server nor agent, nor a flag" ;;
+esac
+flags='' data='' run='' node='' port='' bind='' agentless=''
+take_arguments "$@"
+eval "set -- $flags"
+fill_in
 role_asked_for
 check_role
 [ "$role" = server ] || [ -n "$skip_start" ] || check_agent
@@ -585,9 +742,13 @@ if [ -n "$EDGEK_TOKEN" ]; then export EDGEK_TOKEN; else unset EDGEK_TOKEN; fi
 former_pid=$(cat "$run/edgek.pid" 2>/dev/null || true)
 find_service_manager
 before=$(state_of_files)
-if asked "${INSTALL_EDGEK_SKIP_DOWNLOAD:-}"; then
+[ -z "$cut_off" ] || before='' # what runs may be older than what is in place
+if asked SKIP_DOWNLOAD; then
     [ -x $BIN_DIR/edgek ] || die "INSTALL_EDGEK_SKIP_DOWNLOAD: there is no $BIN_DIR/edgek yet"
-    file=''
+    file='' fresh=$BIN_DIR/edgek
+    keep_former || refuse_file "what is here cannot be kept in $PREFIX for the way back (see above)"
+    check_flags "$@"
+    placed=1
 else
     find_file
     if [ -n "$file" ]; then
@@ -599,25 +760,29 @@ else
         before='' # what changed in it nobody can tell
     fi
 fi
-printf "BIN_DIR='%s' SYSTEMD_DIR='%s'\n" "$(escaped "$BIN_DIR")" "$(escaped "$SYSTEMD_DIR")" >$PLACES
+printf "BIN_DIR='%s' SYSTEMD_DIR='%s'\n" "$BIN_DIR" "$SYSTEMD_DIR" >$PLACES
 echo $role >$PREFIX/role
-if [ -z "${INSTALL_EDGEK_KEEP_FLAGS:-}" ]; then
+if ! asked KEEP_FLAGS; then
     keep_environment
     set_up "$@"
 fi
+settle
 if [ -n "$skip_start" ]; then
+    placed=''
     rm -rf $PREFIX/former
     say 'Set up, and not started, as asked'
     exit 0
 fi
-if [ "$before" = "$(state_of_files)" ] && runs && ! asked "${INSTALL_EDGEK_FORCE_RESTART:-}"; then
+if [ "$before" = "$(state_of_files)" ] && runs && ! asked FORCE_RESTART; then
     say 'Nothing changed: edgek runs on as it is'
-    former_pid='' began=$(date +%s) log_before=$(stat -c %s $LOG 2>/dev/null || echo 0)
+    former_pid=''
+    begin
 else
     run_service
 fi
-if [ -n "$agentless" ]; then say 'Running without a node, as asked (--disable-agent)'; exit 0; fi
-wait_until_ready
+if [ -n "$agentless" ]; then wait_until_ready api; else wait_until_ready $role; fi
+placed=''
 rm -rf $PREFIX/former
+if [ -n "$agentless" ]; then say 'Running without a node, as asked (--disable-agent)'; exit 0; fi
 [ -z "$file" ] || rm -rf $PREFIX/venv
 say_what_next_$role

@@ -9,8 +9,8 @@ LOG_MOST=10485760  # bytes
 running() { [ -f $PID ] && kill -0 "$(cat $PID)" 2>/dev/null; }
 
 supervise() {
-    trap 'stopping=1; kill "$child" 2>/dev/null' TERM INT
-    stopping=''
+    stopping='' child=''
+    trap 'stopping=1; [ -z "$child" ] || kill "$child" 2>/dev/null' TERM INT
     while [ -z "$stopping" ]; do
         [ "$(stat -c %s $LOG 2>/dev/null || echo 0)" -lt $LOG_MOST ] || mv $LOG $LOG.1
         "$@" >>$LOG 2>&1 &
@@ -27,7 +27,8 @@ case ${1:-} in
 start)
     shift
     running && exit 0
-    # A session of its own: a closing terminal does not reach it.
+    # A session of its own: a closing terminal does not reach it. And at a place that nobody wants to unmount.
+    cd / || exit 1
     setsid "$0" supervise "$@" </dev/null >/dev/null 2>&1 &
     echo $! >$PID
     ;;

@@ -2,7 +2,7 @@
 # edgek-uninstall [--keep-data | --stop-only]: take edgek away again: its processes, pods, mounts, links, addresses, nftables table, cgroups and files.
 # Safe to run twice, and after an installation that failed half way. Packages of the distribution that were installed stay; it names them at the end.
 #
-#   --keep-data        leave the data directory (the cluster's state, images, volumes) and the configuration
+#   --keep-data        leave the data directory (the cluster's state, images, volumes, backups) and the configuration
 #   --stop-only        stop edgek and everything that it started, and leave what is installed: `edgek killall`
 #   --node-only        take one node away that was started by hand, and leave the installed edgek and its service alone
 #   EDGEK_DATA_DIR, EDGEK_RUN_DIR, EDGEK_KUBELET_DIR, EDGEK_POD_LOGS_DIR, EDGEK_CGROUP_ROOT    as edgek was started with
@@ -11,13 +11,13 @@ set -u
 PREFIX=/usr/local/lib/edgek
 CONFIG_DIR=/etc/edgek
 BIN_DIR=/usr/local/bin SYSTEMD_DIR=/etc/systemd/system
+# shellcheck source=/dev/null
 [ ! -r $PREFIX/places ] || . $PREFIX/places
 UNIT=$SYSTEMD_DIR/edgek.service
 RC=/etc/init.d/edgek
 LOG=/var/log/edgek.log
 
 say() { printf '[edgek] %s\n' "$*"; }
-[ "$(id -u)" = 0 ] || { echo "[edgek] uninstalling needs root; try: sudo $0" >&2; exit 1; }
 
 keep='' node_only='' stop_only=''
 for argument in "$@"; do
@@ -25,20 +25,45 @@ for argument in "$@"; do
     --keep-data) keep=1 ;;
     --node-only) node_only=1 ;;
     --stop-only) stop_only=1 ;;
+    --help | -h) sed -n '2,/^set -u/s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "[edgek] $argument is unknown; $0 takes --keep-data, --stop-only and --node-only" >&2; exit 2 ;;
     esac
 done
+[ "$(id -u)" = 0 ] || { echo "[edgek] uninstalling needs root; try: sudo $0 $*" >&2; exit 1; }
 
-# --- what edgek was started with: the environment, else the service's flags, its variables, the configuration file, the default -----------------
+# --- what edgek was started with: our environment, else the service's flags, its variables, the configuration file, the default ---------------
+
+said() { ( # NAME: by the flags of the service, which install.sh keeps as a shell reads them
+    name=$1 found='' last=''
+    eval "set -- $(cat $PREFIX/arguments 2>/dev/null)"
+    for word in "$@"; do
+        [ "$last" != "--$name" ] || found=$word
+        case $word in "--$name="*) found=${word#*=} ;; esac
+        last=$word
+    done
+    printf %s "$found"
+) }
+
+# As install.sh has them: each must do without the other.
+kept() { # NAME: by the variables of the service
+    sed -n "s/^$1=//p" $CONFIG_DIR/edgek.env 2>/dev/null | tail -n 1 | sed -e "s/^'\(.*\)'\$/\1/" -e '/^".*"$/{s/^"\(.*\)"$/\1/' -e 's/\\\(["\\$`]\)/\1/g' -e '}'
+}
+
+setting() { # NAME: by the configuration file
+    sed -n "s/^$1:[[:space:]]*//p" "$CONFIG" 2>/dev/null | head -n 1 |
+        sed -e 's/[[:space:]][[:space:]]*#.*$//' -e "s/^'\(.*\)'\$/\1/" -e 's/^"\(.*\)"$/\1/'
+}
 
 flag() { # NAME DEFAULT
-    found=$({ cat $UNIT $RC 2>/dev/null; tr '\0' ' ' 2>/dev/null <"/proc/$(cat /run/edgek-supervisor.pid 2>/dev/null || echo 0)/cmdline"; } |
-        tr -d "'\\\\" | sed -n "s/.*--$1[ =]\([^ ]*\).*/\1/p" | head -n 1)
-    variable=EDGEK_$(echo "$1" | tr a-z- A-Z_)
-    [ -n "$found" ] || found=$(sed -n "s/^$variable='\(.*\)'\$/\1/p" $CONFIG_DIR/edgek.env 2>/dev/null)
-    [ -n "$found" ] || found=$(sed -n "s/^$1:[[:space:]]*//p" $CONFIG_DIR/config.yaml 2>/dev/null | tr -d "'\"" | head -n 1)
+    found=$(said "$1")
+    [ -n "$found" ] || found=$(kept "EDGEK_$(echo "$1" | tr '[:lower:]-' '[:upper:]_')")
+    [ -n "$found" ] || found=$(setting "$1")
     echo "${found:-$2}"
 }
+
+CONFIG=$(said config)
+CONFIG=${EDGEK_CONFIG:-${CONFIG:-$(kept EDGEK_CONFIG)}}
+CONFIG=${CONFIG:-$CONFIG_DIR/config.yaml}
 DATA=${EDGEK_DATA_DIR:-$(flag data-dir /var/lib/edgek)}
 RUN=${EDGEK_RUN_DIR:-$(flag run-dir /run/edgek)}
 if [ "$DATA" = /var/lib/edgek ]; then
@@ -105,7 +130,11 @@ kill_pods() {
 # --- what the kernel holds -------------------------------------------------------------------------------------------------------------------
 
 below() { # mount points in a folder, the deepest first
-    awk '{print $5}' /proc/self/mountinfo | sed 's/\\040/ /g' | awk -v top="$1" '$0 == top || index($0, top "/") == 1' | sort -r
+    awk '{print $5}' /proc/self/mountinfo | sed 's/\\040/ /g' | awk -v top="$1" 'index($0, top "/") == 1' | sort -r
+}
+
+is_owners() { # a disk that the machine's owner mounts there, which is there again after a reboot
+    awk -v point="$1" '$1 !~ /^#/ && $2 == point {found = 1} END {exit !found}' /etc/fstab 2>/dev/null
 }
 
 remove_networks() {
@@ -132,8 +161,8 @@ remove_networks() {
 
 remove_mounts() {
     say 'Removing mounts'
-    for top in "$RUN" "$KUBELET" "$DATA"; do
-        below "$top" | while read -r point; do umount "$point" 2>/dev/null || umount -l "$point"; done
+    for top in "$RUN" "$KUBELET" "$DATA/agent"; do # not themselves: a data directory may be a disk of its own
+        below "$top" | while read -r point; do is_owners "$point" || umount "$point" 2>/dev/null || umount -l "$point"; done
     done
 }
 
@@ -158,11 +187,24 @@ remove_logs() {
     for link in /var/log/containers/*.log; do
         case $(readlink "$link" 2>/dev/null) in "$LOGS"/*) rm -f "$link" ;; esac
     done
-    rm -rf "$LOGS"
+    remove_own "$LOGS"
     rmdir /var/log/containers 2>/dev/null
 }
 
-remove_own() { # busybox's rm does not mind where other file systems begin: there, none may be left below
+# What edgek makes in its data directory: whatever else lies there is somebody else's.
+OURS='server server.before-* agent storage backups dist .restore-*'
+
+remove_data() {
+    [ -d "$DATA" ] || return 0
+    # shellcheck disable=SC2086 # patterns
+    (cd "$DATA" && for each in $OURS; do [ ! -e "$each" ] || remove_own "$DATA/$each"; done)
+    left=$(ls -A "$DATA")
+    [ -z "$left" ] || say "Left in $DATA, for edgek did not make it:" $left
+    rmdir "$DATA" 2>/dev/null
+}
+
+remove_own() { # PATH. busybox's rm does not mind where other file systems begin: there, none may be left below
+    case $1 in /*/*) ;; *) say "$1 stays: that is no folder of edgek's own"; return ;; esac
     if rm --help 2>&1 | grep -q one-file-system; then
         rm -rf --one-file-system "$1"
     elif [ -z "$(below "$1")" ]; then
@@ -174,12 +216,18 @@ remove_files() {
     say 'Removing files'
     remove_runtime_traces
     remove_logs
-    rm -rf "$RUN"
+    remove_own "$RUN"
     # One file system at a time: a mount that could not be removed keeps what is in it.
-    [ -n "$keep" ] || for folder in "$KUBELET" "$DATA"; do remove_own "$folder"; done
+    if [ -z "$keep" ]; then
+        remove_own "$KUBELET"
+        remove_data
+    fi
+    # What the file unpacks by itself, where that is not among the data.
+    [ -n "$node_only" ] || rm -rf "$DATA/dist" /var/lib/edgek/dist "${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/edgek/dist"
+    for folder in /var/lib/edgek "${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/edgek"; do rmdir "$folder" 2>/dev/null; done
     [ -z "$node_only" ] || return 0
     [ -n "$keep" ] || rm -rf $CONFIG_DIR
-    for face in ctr kubectl; do if [ "$(readlink $BIN_DIR/$face 2>/dev/null)" = edgek ]; then rm -f $BIN_DIR/$face; fi; done
+    for face in ctr kubectl; do if [ "$(readlink $BIN_DIR/$face)" = edgek ]; then rm -f $BIN_DIR/$face; fi; done
     rm -f $LOG $LOG.1 $UNIT $RC $BIN_DIR/edgek $BIN_DIR/edgek-uninstall
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
     [ ! -f $PREFIX/packages ] || packages=$(tr '\n' ' ' <$PREFIX/packages)

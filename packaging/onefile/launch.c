@@ -252,11 +252,11 @@ static int in_use(const char *folder) {
 }
 
 /* Who is about to start from it holds a lock on it until his program is one that runs from it: see `hold`. */
-static void remove_if_idle(const char *path, const char *aside) {
+static void remove_if_idle(const char *path) {
     char real[PATH_MAX];
     int held = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (held >= 0 && flock(held, LOCK_EX | LOCK_NB) == 0 && realpath(path, real) && !in_use(real) && rename(path, aside) == 0)
-        remove_tree(aside);
+    if (held >= 0 && flock(held, LOCK_EX | LOCK_NB) == 0 && realpath(path, real) && !in_use(real))
+        remove_tree(path);
     if (held >= 0)
         close(held);
 }
@@ -267,13 +267,12 @@ static void remove_former(const char *base) {
     if (!folder)
         return;
     while ((each = readdir(folder))) {
-        char path[PATH_MAX], aside[PATH_MAX];
+        char path[PATH_MAX];
         compose(path, "%s/%s", base, each->d_name);
-        compose(aside, "%s/.old-%s", base, each->d_name);
-        if (!strncmp(each->d_name, ".new-", 5) || !strncmp(each->d_name, ".old-", 5))
+        if (!strncmp(each->d_name, ".new-", 5))
             remove_tree(path);
         else if (strlen(each->d_name) == NAME_LENGTH)
-            remove_if_idle(path, aside);
+            remove_if_idle(path);
     }
     closedir(folder);
 }

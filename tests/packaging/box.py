@@ -16,7 +16,7 @@ server | agent)
     run=${EDGEK_RUN_DIR:-/run/edgek}
     mkdir -p /var/lib/edgek/$1 $run
     echo $$ >$run/edgek.pid
-    { echo "ARGUMENTS $*"; env | grep ^EDGEK_; } >/var/lib/edgek/started
+    { echo "ARGUMENTS $*"; env | grep ^EDGEK_; } >/run/edgek-was-started
     case $(cat /etc/edgek/scene 2>/dev/null) in
     refused) echo 'ERROR cannot go on reason="the token is not this cluster'"'"'s"'; exit 2 ;;
     away) echo 'WARNING cannot join yet server=https://192.0.2.1:6443 error="no answer" retry_s=1.0' ;;
@@ -26,8 +26,11 @@ server | agent)
 --version) echo 'edgek VERSION' ;;
 check) grep -q unfit /etc/edgek/scene 2>/dev/null && { echo '✗ no memory controller'; exit 1; }; exit 0 ;;
 internal-tool) dirname "$0" | sed 's,$,/share,' ;;
-kubectl) [ -e /var/lib/edgek/started ] && echo 'box Ready <none> 1m v1' ;;
 status)
+    if [ -e /var/lib/edgek/server ]; then
+        [ -e /run/edgek-was-started ] || exit 1
+        printf 'edgek v1, the API is healthy\n\nNODE  STATE  ADDRESS\nother  NotReady  -\n%s  Ready  -\n\n' "$(uname -n | tr A-Z a-z)"; exit 0
+    fi
     if [ -e /var/lib/edgek/agent/cluster.json ] && ! grep -q away /etc/edgek/scene 2>/dev/null; then echo 'Node far of https://192.0.2.1:6443: it is Ready'; exit 0; fi
     echo 'This machine: it has not joined yet'; exit 1 ;;
 esac
@@ -84,7 +87,7 @@ class Box:
         return self.run(f"{REPOSITORY}/packaging/install.sh {arguments}", code=code, **variables)
 
     def started(self) -> list[str]:
-        return self.run("cat /var/lib/edgek/started").splitlines()
+        return self.run("cat /run/edgek-was-started").splitlines()
 
     def close(self) -> None:
         self.process.kill()

@@ -54,7 +54,7 @@ def test_a_program_that_is_linked_to_glibc_starts_where_there_is_musl_or_an_olde
 
 def test_musl_and_busybox_are_enough_to_install_it(alpine: AlpineLike) -> None:
     alpine.run("rm /sbin/openrc-run")  # Debian's wants glibc
-    assert "box is Ready" in install(alpine, INSTALL_EDGEK_VERSION="1.0")
+    assert " is Ready after" in install(alpine, INSTALL_EDGEK_VERSION="1.0")
     alpine.run("edgek-uninstall")
     assert alpine.run(LEFT) == ""
 
@@ -65,8 +65,8 @@ def test_openrc_and_busybox_run_it_as_a_service(alpine: AlpineLike) -> None:
         alpine, "--node-label 'a=b $HOME `id`' --node-taint \"x='y\":NoSchedule", EDGEK_LOG_LEVEL="debug", HTTPS_PROXY="http://192.0.2.9:3128"
     )
     assert "Starting the OpenRC service edgek" in said
-    assert "box is Ready" in said
-    started = alpine.run("cat /var/lib/edgek/started").splitlines()
+    assert " is Ready after" in said
+    started = alpine.run("cat /run/edgek-was-started").splitlines()
     assert started[0] == "ARGUMENTS server --node-label a=b $HOME `id` --node-taint x='y:NoSchedule"
     assert "EDGEK_LOG_LEVEL=debug" in started
     assert "started" in alpine.run("rc-service edgek status")
@@ -84,7 +84,7 @@ def test_openrc_and_busybox_run_it_as_a_service(alpine: AlpineLike) -> None:
 def test_what_openrc_was_told_is_what_goes_and_the_machines_routes_stay(alpine: AlpineLike) -> None:
     alpine.add_glibc()
     alpine.run("ip link set lo up; ip route add 198.51.100.0/24 dev lo; mkdir -p /var/lib/edgek/of-somebody-else")
-    assert "box is Ready" in install(alpine, "--data-dir /srv/elsewhere --node-label 'a=b c'", INSTALL_EDGEK_VERSION="1.0")
+    assert " is Ready after" in install(alpine, "--data-dir /srv/elsewhere --node-label 'a=b c'", INSTALL_EDGEK_VERSION="1.0")
     alpine.run("mkdir -p /srv/elsewhere/agent && edgek-uninstall && test ! -e /srv/elsewhere && test -e /var/lib/edgek/of-somebody-else")
     assert "198.51.100.0/24" in alpine.run("ip route")
 

@@ -46,8 +46,8 @@ def test_a_service_that_crashes_is_stopped_or_taken_back_and_the_unit_goes_where
     assert "ValueError: no such thing: 7" in said
     assert machine.run("systemctl is-enabled edgek; true").strip() == "disabled"
     machine.run("edgek-uninstall")
-    assert "box is Ready" in install(machine, "1.0", more="INSTALL_EDGEK_SYSTEMD_DIR=/opt/units")
-    assert machine.run("cat /var/lib/edgek/started").splitlines()[0] == "ARGUMENTS server --node-label a=b c"
+    assert " is Ready after" in install(machine, "1.0", more="INSTALL_EDGEK_SYSTEMD_DIR=/opt/units")
+    assert machine.run("cat /run/edgek-was-started").splitlines()[0] == "ARGUMENTS server --node-label a=b c"
     assert "Nothing changed" in install(machine, "1.0")
     said = install(machine, "2.0", code=1)
     assert "it gave up: ValueError: no such thing: 7" in said
