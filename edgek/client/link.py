@@ -13,6 +13,7 @@ link.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 from collections import deque
@@ -35,6 +36,7 @@ QUEUE = 64 * 1024  # bytes that wait for the connection; who has more to say wai
 STREAMS = 1024  # opened by the other end at once; further ones are reset
 ALIVE_S = 10.5  # longer than the pause between two renewals of a node's lease: at rest nothing else is said
 SILENT_S = 25.0
+FAREWELL_S = 1.0  # for the last words of an end that is stopping
 
 GONE = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -104,7 +106,7 @@ class Stream(trio.abc.HalfCloseableStream):
             self._link.put(DATA | (LAST if ends else 0), self.number, bytes(view[:size]))
             view = view[size:]
             if ends:
-                self._finish()
+                self._finished = True
                 return
 
     def send_now(self, data: bytes | memoryview) -> int:
@@ -121,9 +123,13 @@ class Stream(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         await trio.lowlevel.checkpoint()
         self._check_open()
-        if not self._finished and not self._broken:
+        self.end_now()
+
+    def end_now(self) -> None:
+        """As ``send_eof``, which needs no room either."""
+        if not self._finished and not self._broken and not self._closed:
             self._link.put(DATA | LAST, self.number)
-            self._finish()
+            self._finished = True
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._until_may_send(1)
@@ -163,9 +169,6 @@ class Stream(trio.abc.HalfCloseableStream):
                 await self._link.wait_room()
             else:
                 return
-
-    def _finish(self) -> None:
-        self._finished = True
 
     def _give_back(self, size: int) -> None:
         """Tell the other end now and then how much was taken, not each time. A reader who leaves little lying gets more at once."""
@@ -232,6 +235,7 @@ class Link:
         self._room = ParkingLot()
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
+        self._saying = False  # a frame may be on its way in part
         self._heard_at = self._said_at = -math.inf
         self.why = ""  # it is over
 
@@ -266,6 +270,8 @@ class Link:
                     task_status.started()
                     await self._read()
         finally:
+            if not self.why:
+                await self._say_last()
             self.why = self.why or "the link was given up"
             for stream in list(self._streams.values()):
                 stream.broke(self.why)
@@ -273,6 +279,13 @@ class Link:
             self._queue.clear()
             self._room.unpark_all()
             await trio.aclose_forcefully(self._channel)
+
+    async def _say_last(self) -> None:
+        """This end is stopping, and the other one is there: what its streams have said goes out."""
+        last, self.why = b"".join(self._queue), "the link was given up"
+        if last and not self._saying:
+            with trio.move_on_after(FAREWELL_S, shield=True), contextlib.suppress(*GONE):
+                await self._channel.send_all(last)
 
     # For streams.
 
@@ -303,7 +316,9 @@ class Link:
                     batch = b"".join(self._queue)
                     self._queue.clear()
                     self._said_at = trio.current_time()
+                    self._saying = True
                     await self._channel.send_all(batch)
+                    self._saying = False
                     self._queued -= len(batch)
                     self._room.unpark_all()
                 self._wake = trio.Event()

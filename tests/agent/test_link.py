@@ -16,12 +16,14 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from edgek.agent import join
 from edgek.agent.link import Uplink
 from edgek.agent.membership import Folder, Membership
 from edgek.client.client import Client
+from edgek.client.https import HttpsTransport
 from edgek.client.informer import Informer
 from edgek.client.joining import LINK_PATH, RENEW_PATH, Cluster
 from edgek.client.link_calls import BrokenOff
@@ -169,6 +171,27 @@ def test_a_server_that_hangs_up_has_to_say_so_or_to_do_it_again_before_the_certi
     for each in hang_ups:
         uplink._wonder(each)
     assert membership.doubts == doubts
+
+
+@pytest.mark.parametrize("way", ["link", "https"])
+async def test_a_server_that_stops_in_good_order_leaves_watches_where_its_next_life_begins(tmp_path: Path, way: str) -> None:
+    async with trio.open_nursery() as nursery:
+        async with joinable(tmp_path) as server:
+            server.entrance.add(LINK_PATH, Links(server.api, Doors(), server.entrance.node_of, lambda: (f"https://127.0.0.1:{server.port}",)))
+            membership = await join.enter(server.config())
+            uplink = Uplink(membership)
+            transport = LinkTransport(uplink, None) if way == "link" else HttpsTransport(membership.choice)  # type: ignore[arg-type]
+            if way == "link":
+                nursery.start_soon(uplink.run)
+            informer = Informer(Client(transport), kinds.SERVICE, objects.name)
+            await nursery.start(informer.run)
+            await server.client.create(kinds.NAMESPACE, {"metadata": {"name": "of-no-concern"}})
+            last = objects.revision((await server.client.list(kinds.NAMESPACE)).items[-1])
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert int(informer.revision) < int(last), "it was told nothing: it watches something else"
+        with trio.fail_after(5):
+            await informer.until_at(last)
+        nursery.cancel_scope.cancel()
 
 
 # Flapping.

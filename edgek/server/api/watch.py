@@ -219,18 +219,31 @@ class Watches:
             await _in_pieces(past, watcher.deliver, sink)
 
     async def _live(self, asked: ListOptions, watcher: Watcher, shape: _ShapeOf, sink: Sink, end: float) -> None:
-        """Until the time is up or the reader is gone. A bookmark is only worth sending when the reader would learn something from it."""
+        """Until the time is up or the reader is gone. A bookmark is only worth sending when the reader would learn something from it.
+
+        A server that stops in good order sends one, too: its next life begins its history with the revision at which this one ends, and who knows
+        that one goes on from there, while all others list again.
+        """
         told = watcher.last
-        while True:
-            now = trio.current_time()
-            last_call = end - LAST_BOOKMARK_S
-            due = min(now + BOOKMARK_S * random.uniform(0.8, 1.2), last_call if now < last_call else end) if asked.bookmarks else end
-            if not await sink.pause(due) or trio.current_time() >= end:
-                return
+
+        def tell() -> None:
+            nonlocal told
             revision = self._store.backend.revision
             if asked.bookmarks and revision > max(told, watcher.last):
                 sink.push(shape.bookmark(revision))
                 told = revision
+
+        try:
+            while True:
+                now = trio.current_time()
+                last_call = end - LAST_BOOKMARK_S
+                due = min(now + BOOKMARK_S * random.uniform(0.8, 1.2), last_call if now < last_call else end) if asked.bookmarks else end
+                if not await sink.pause(due) or trio.current_time() >= end:
+                    return
+                tell()
+        except trio.Cancelled:
+            tell()
+            raise
 
 
 async def _in_pieces(found: Sequence[T], tell: Callable[[Sequence[T]], None], sink: Sink) -> None:

@@ -145,8 +145,12 @@ async def answer(stream: Stream, api: Api, user: User) -> None:
         return
     await link_messages.send(stream, told)
     sink = StreamSink(stream)
-    with contextlib.suppress(Cut):
-        await found.run(sink)
+    try:
+        with contextlib.suppress(Cut):
+            await found.run(sink)
+    except trio.Cancelled:
+        sink.finish_now()
+        raise
     await sink.finish()
 
 

@@ -65,6 +65,11 @@ class StreamSink:
         await self._say()
         await self._stream.send_eof()
 
+    def finish_now(self) -> None:
+        """We are stopping: the end, unless there is more to say than the stream takes at once."""
+        if not self._behind:
+            self._stream.end_now()
+
     @property
     def _behind(self) -> bool:
         return bool(self._rest or self._waiting)
