@@ -128,6 +128,14 @@ def of_dict(selector: Mapping[str, Any] | None) -> LabelSelector:
     return LabelSelector(tuple(sorted(requirements, key=lambda requirement: requirement.key)))
 
 
+def of_dict_or_nothing(selector: Mapping[str, Any] | None) -> LabelSelector:
+    """Likewise, for those who cannot refuse it any more: what is no selector selects nothing."""
+    try:
+        return of_dict(selector)
+    except SelectorError:
+        return NOTHING
+
+
 def of_expression(expression: Mapping[str, Any]) -> Requirement:
     """One ``{key, operator, values}``, of a LabelSelector or a NodeSelectorTerm. Raises SelectorError."""
     operator = _EXPRESSIONS.get(expression.get("operator", ""))

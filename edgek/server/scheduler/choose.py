@@ -27,6 +27,7 @@ class Refused:
 
 def choose(pod: Pod, snapshot: Snapshot, rules: Sequence[Rule] = RULES) -> Placed | Refused:
     """The best of the nodes that no rule rejects; among equals the one with fewest pods, then by name, so that it can be foretold."""
+    snapshot = snapshot.still()
     for rule in rules:
         reason = rule.refuse(pod, snapshot) if rule.refuse and snapshot.nodes else ""
         if reason:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import attrs
 
@@ -16,6 +17,8 @@ from edgek.server.scheduler.views import Capacity, Claim, Namespace, Node, Pod, 
 PODS = "pods"
 ONE = 10**9  # one of a resource, in billionths
 WEIGHED = ("cpu", "memory")  # the resources by which nodes are compared
+
+T = TypeVar("T")
 
 
 @attrs.define
@@ -74,6 +77,7 @@ class Snapshot:
         self._homes: dict[str, str] = {}  # pod uid -> node name
         self._keeping_off: dict[str, None] = {}  # uids of placed pods that want others away from them
         self._homeless: dict[str, dict[str, Pod]] = {}  # node name -> pods bound to a node we have not seen yet
+        self._found: dict[Hashable, Any] | None = None  # what rules keep while nothing changes: only in a ``still`` one
 
     def set_node(self, node: Node) -> None:
         state = self.nodes.get(node.name)
@@ -89,11 +93,26 @@ class Snapshot:
         if state and state.pods:
             self._homeless[name] = state.pods
 
-    def with_node(self, state: NodeState) -> Snapshot:
-        """As if this node was so. For looking only."""
+    def still(self) -> Snapshot:
+        """The same, for one decision about one pod: nothing may change meanwhile, so rules find out once what is the same for all nodes."""
         other = copy.copy(self)
+        other._found = {}
+        return other
+
+    def with_node(self, state: NodeState) -> Snapshot:
+        """As if this node was so, and still."""
+        other = self.still()
         other.nodes = {**self.nodes, state.node.name: state}
         return other
+
+    def once(self, what: Hashable, find: Callable[[], T]) -> T:
+        """The answer of ``find``, kept for as long as nothing changes."""
+        if self._found is None:
+            return find()
+        if what not in self._found:
+            self._found[what] = find()
+        found: T = self._found[what]
+        return found
 
     def place(self, pod: Pod, node_name: str) -> None:
         """The pod is on this node, or about to be. May be called again with a newer view of it."""

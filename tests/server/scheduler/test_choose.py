@@ -65,7 +65,12 @@ NONSENSE = {
 }
 
 REFUSALS = {
-    "a pod whose affinity the API takes and nothing can fulfil": (pod(affinity=NONSENSE), [node("a")], {}, "didn't match Pod's node affinity/selector"),
+    "a pod whose affinity the API takes and nothing can fulfil": (
+        pod(affinity=NONSENSE),
+        [node("a")],
+        {},
+        "1 node(s) didn't match Pod's node affinity/selector",
+    ),
     "a pod that asks for more CPU than there is": (pod(cpu="3"), [node("a")], {}, "1 Insufficient cpu"),
     "what runs already counts": (pod(cpu="1500m"), [node("a")], {"a": [pod("other", cpu="1")]}, "1 Insufficient cpu"),
     "several lacks are counted apart": (pod(cpu="3", memory="4Gi"), [node("a")], {}, "1 Insufficient cpu, 1 Insufficient memory"),
@@ -265,6 +270,11 @@ class TestVolumes:
 
     def test_a_claim_that_is_not_there_is_named(self):
         assert choose(self.pod, cluster(node("a"))).message == '0/1 nodes are available: persistentvolumeclaim "data" not found.'
+
+    def test_a_claim_that_is_made_for_the_pod_is_waited_for(self):
+        wanted = pod("web", volumes=[{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}}])
+        why = 'waiting for ephemeral volume controller to create the persistentvolumeclaim "web-scratch"'
+        assert choose(wanted, cluster(node("a"))).message == f"0/1 nodes are available: {why}."
 
 
 def test_spread_constraints_keep_domains_level():

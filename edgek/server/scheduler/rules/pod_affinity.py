@@ -1,9 +1,14 @@
-"""Pods that want to be near others, or away from them, by the topology of their nodes."""
+"""Pods that want to be near others, or away from them, by the topology of their nodes.
+
+Who is where is found out once for a pod, in one walk over all pods; a node is then asked for its labels only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import attrs
 
 from edgek.model import selectors
 from edgek.server.scheduler.snapshot import NodeState, Snapshot
@@ -14,58 +19,85 @@ PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 Term = Mapping[str, Any]
 
 
+@attrs.frozen
+class Company:
+    """Those of whom a term of the pod speaks: the values that the term's topology key has on their nodes. ``anybody``: there are such pods."""
+
+    key: str
+    values: frozenset[str]
+    anybody: bool
+    weight: float = 0
+
+    def has(self, node: NodeState) -> bool:
+        return node.node.labels.get(self.key) in self.values
+
+
 def reject(pod: Pod, node: NodeState, snapshot: Snapshot) -> str:
-    for other in snapshot.keeping_off():
-        for term in _terms(other, "podAntiAffinity"):
-            if _concerns(term, other, pod, snapshot) and _shares(term, node, _node_of(other, snapshot)):
-                return "node(s) didn't satisfy existing pods anti-affinity rules"
-    for term in _terms(pod, "podAffinity"):
-        found = list(_matching(term, pod, snapshot))
+    labels = node.node.labels
+    closed = snapshot.once("those who keep off", lambda: _closed(pod, snapshot))
+    if any(labels.get(key) in values for key, values in closed.items()):
+        return "node(s) didn't satisfy existing pods anti-affinity rules"
+    for term, near in zip(_terms(pod, "podAffinity"), _company(pod, "podAffinity", snapshot), strict=True):
         # The first pod of a group that wants to be near itself must be allowed somewhere.
-        if not found and _concerns(term, pod, pod, snapshot) and term["topologyKey"] in node.node.labels:
+        if not near.anybody and near.key in labels and _concerns(term, _selector(term, pod), pod, pod, snapshot):
             continue
-        if not any(_shares(term, node, state) for state in found):
+        if not near.has(node):
             return "node(s) didn't match pod affinity rules"
-    for term in _terms(pod, "podAntiAffinity"):
-        if any(_shares(term, node, state) for state in _matching(term, pod, snapshot)):
-            return "node(s) didn't match pod anti-affinity rules"
+    if any(away.has(node) for away in _company(pod, "podAntiAffinity", snapshot)):
+        return "node(s) didn't match pod anti-affinity rules"
     return ""
 
 
 def score(pod: Pod, node: NodeState, snapshot: Snapshot) -> float:
     """50 where nothing is preferred; nearer wishes fulfilled raise it, unwanted neighbours lower it."""
-    near, away = _preferred(pod, "podAffinity"), _preferred(pod, "podAntiAffinity")
-    most = float(sum(item.get("weight", 0) for item in (*near, *away)))
+    near, away = _wishes(pod, "podAffinity", snapshot), _wishes(pod, "podAntiAffinity", snapshot)
+    most = sum(wish.weight for wish in (*near, *away))
     if not most:
         return 50
-    balance = _weight(near, pod, node, snapshot) - _weight(away, pod, node, snapshot)
+    balance = sum(wish.weight for wish in near if wish.has(node)) - sum(wish.weight for wish in away if wish.has(node))
     return 50 + 50 * balance / most
 
 
-def _weight(items: Iterable[Mapping[str, Any]], pod: Pod, node: NodeState, snapshot: Snapshot) -> float:
-    total = 0.0
-    for item in items:
-        term = item.get("podAffinityTerm") or {}
-        if any(_shares(term, node, state) for state in _matching(term, pod, snapshot)):
-            total += item.get("weight", 0)
-    return total
+def _closed(pod: Pod, snapshot: Snapshot) -> Mapping[str, set[str]]:
+    """By topology key the values where pods are that want this one away from them."""
+    found: dict[str, set[str]] = {}
+    for other in snapshot.keeping_off():
+        for term in _terms(other, "podAntiAffinity"):
+            key = term.get("topologyKey", "")
+            value = snapshot.nodes[snapshot.home(other.uid)].node.labels.get(key)
+            if value is not None and _concerns(term, _selector(term, other), other, pod, snapshot):
+                found.setdefault(key, set()).add(value)
+    return found
 
 
-def _preferred(pod: Pod, member: str) -> tuple[Mapping[str, Any], ...]:
-    return tuple((pod.affinity.get(member) or {}).get(PREFERRED) or ())
+def _company(pod: Pod, member: str, snapshot: Snapshot) -> tuple[Company, ...]:
+    """For each required term in its order."""
+    return snapshot.once(("required", member), lambda: tuple(_found(term, pod, snapshot) for term in _terms(pod, member)))
+
+
+def _wishes(pod: Pod, member: str, snapshot: Snapshot) -> tuple[Company, ...]:
+    items = (pod.affinity.get(member) or {}).get(PREFERRED) or ()
+
+    def find() -> tuple[Company, ...]:
+        return tuple(_found(item.get("podAffinityTerm") or {}, pod, snapshot, item.get("weight", 0)) for item in items)
+
+    return snapshot.once(("preferred", member), find) if items else ()
 
 
 def _terms(pod: Pod, member: str) -> tuple[Term, ...]:
     return tuple((pod.affinity.get(member) or {}).get(REQUIRED) or ())
 
 
-def _node_of(pod: Pod, snapshot: Snapshot) -> NodeState:
-    return snapshot.nodes[snapshot.home(pod.uid)]
+def _found(term: Term, pod: Pod, snapshot: Snapshot, weight: float = 0) -> Company:
+    key = term.get("topologyKey", "")
+    states = list(_matching(term, pod, snapshot))
+    values = frozenset(state.node.labels[key] for state in states if key in state.node.labels)
+    return Company(key, values, bool(states), weight)
 
 
-def _concerns(term: Term, owner: Pod, other: Pod, snapshot: Snapshot) -> bool:
-    """Does the term of ``owner`` speak of ``other``?"""
-    return _in_namespaces(term, owner, other, snapshot) and _selector(term, owner).matches(other.labels)
+def _concerns(term: Term, selector: selectors.LabelSelector, owner: Pod, other: Pod, snapshot: Snapshot) -> bool:
+    """Does the term of ``owner``, with its ``selector``, speak of ``other``?"""
+    return selector.matches(other.labels) and _in_namespaces(term, owner, other, snapshot)
 
 
 def _in_namespaces(term: Term, owner: Pod, other: Pod, snapshot: Snapshot) -> bool:
@@ -74,7 +106,7 @@ def _in_namespaces(term: Term, owner: Pod, other: Pod, snapshot: Snapshot) -> bo
     if selected is None:
         return other.namespace in (named or (owner.namespace,))
     home = snapshot.namespaces.get(other.namespace)
-    return other.namespace in named or not selected or (home is not None and selectors.of_dict(selected).matches(home.labels))
+    return other.namespace in named or not selected or (home is not None and selectors.of_dict_or_nothing(selected).matches(home.labels))
 
 
 def _selector(term: Term, owner: Pod) -> selectors.LabelSelector:
@@ -83,16 +115,12 @@ def _selector(term: Term, owner: Pod) -> selectors.LabelSelector:
     pairs = (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn"))
     more = [{"key": k, "operator": word, "values": [owner.labels[k]]} for field, word in pairs for k in term.get(field) or () if k in owner.labels]
     if selector is None or not more:
-        return selectors.of_dict(selector)
-    return selectors.of_dict({**selector, "matchExpressions": [*(selector.get("matchExpressions") or ()), *more]})
+        return selectors.of_dict_or_nothing(selector)
+    return selectors.of_dict_or_nothing({**selector, "matchExpressions": [*(selector.get("matchExpressions") or ()), *more]})
 
 
 def _matching(term: Term, owner: Pod, snapshot: Snapshot) -> Iterator[NodeState]:
+    selector = _selector(term, owner)
     for state in snapshot.nodes.values():
-        if any(_concerns(term, owner, other, snapshot) for other in state.pods.values()):
+        if any(_concerns(term, selector, owner, other, snapshot) for other in state.pods.values()):
             yield state
-
-
-def _shares(term: Term, one: NodeState, other: NodeState) -> bool:
-    key = term.get("topologyKey", "")
-    return key in one.node.labels and one.node.labels.get(key) == other.node.labels.get(key)

@@ -5,6 +5,7 @@ Constraints with ScheduleAnyway only prefer; spreading by owner (``spread.py``) 
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -14,35 +15,39 @@ from edgek.server.scheduler.rules import node_affinity
 from edgek.server.scheduler.snapshot import NodeState, Snapshot
 from edgek.server.scheduler.views import Pod
 
+Constraint = Mapping[str, Any]
+
 
 def reject(pod: Pod, node: NodeState, snapshot: Snapshot) -> str:
-    for constraint in pod.spread:
+    for index, constraint in enumerate(pod.spread):
         if constraint.get("whenUnsatisfiable") == "ScheduleAnyway":
             continue
         domain = node.node.labels.get(constraint["topologyKey"])
         if domain is None:
             return "node(s) didn't match pod topology spread constraints (missing required label)"
-        counts, alike = _counts(pod, constraint, snapshot)
-        fewest = min(counts.values()) if len(counts) >= (constraint.get("minDomains") or 1) else 0
-        if counts[domain] + alike - fewest > constraint.get("maxSkew", 1):
+        counts, most = snapshot.once(("spread", index), functools.partial(_spread, pod, constraint, snapshot))
+        if counts[domain] > most:
             return "node(s) didn't match pod topology spread constraints"
     return ""
 
 
-def _counts(pod: Pod, constraint: Mapping[str, Any], snapshot: Snapshot) -> tuple[Counter[str], bool]:
-    """Matching pods by domain, over the nodes that the pod could use; and whether the pod counts itself."""
-    selector = selectors.of_dict(constraint.get("labelSelector"))
-    extra = {key: pod.labels[key] for key in constraint.get("matchLabelKeys") or () if key in pod.labels}
+def _spread(pod: Pod, constraint: Constraint, snapshot: Snapshot) -> tuple[Counter[str], int]:
+    """Matching pods by domain, over the nodes that the pod could use; and how many a domain that takes the pod may have before."""
+    selector = _selector(pod, constraint)
     counts: Counter[str] = Counter()
     for state in snapshot.nodes.values():
         domain = state.node.labels.get(constraint["topologyKey"])
         if domain is None or node_affinity.reject(pod, state, snapshot):
             continue
         counts[domain] += sum(
-            other.namespace == pod.namespace
-            and not other.deleting
-            and selector.matches(other.labels)
-            and all(other.labels.get(key) == value for key, value in extra.items())
-            for other in state.pods.values()
+            other.namespace == pod.namespace and not other.deleting and selector.matches(other.labels) for other in state.pods.values()
         )
-    return counts, selector.matches(pod.labels)
+    fewest = min(counts.values()) if len(counts) >= (constraint.get("minDomains") or 1) else 0
+    return counts, fewest + int(constraint.get("maxSkew", 1)) - selector.matches(pod.labels)
+
+
+def _selector(pod: Pod, constraint: Constraint) -> selectors.LabelSelector:
+    """``matchLabelKeys`` stand for what the pod itself has under these labels."""
+    selector = selectors.of_dict_or_nothing(constraint.get("labelSelector"))
+    own = selectors.of_labels({key: pod.labels[key] for key in constraint.get("matchLabelKeys") or () if key in pod.labels})
+    return selector if selector.nothing else selectors.LabelSelector((*selector.requirements, *own.requirements))
