@@ -31,6 +31,7 @@ class Cgroups:
     """``version`` is v1, v2, or empty where none are mounted. ``known`` is what the kernel was built with, and whether it is switched on.
 
     ``boot_file`` holds the kernel's command line, where that is a file to edit, ``boot_text`` what is in it; ``openrc`` mounts them by a service.
+    ``unmounted`` are hierarchies of version 1 that processes are in and nobody has mounted, by name.
     """
 
     version: str
@@ -40,6 +41,7 @@ class Cgroups:
     boot_file: str = ""
     boot_text: str = ""
     openrc: bool = False
+    unmounted: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -57,7 +57,20 @@ def cgroups(config: Config) -> Cgroups:
         boot_file=boot_file,
         boot_text=_text(boot_file) if boot_file else "",
         openrc=shutil.which("openrc-run") is not None,
+        unmounted=tuple(sorted(named_hierarchies(_text("/proc/self/cgroup")) - mounted_hierarchies(_text("/proc/self/mountinfo")))),
     )
+
+
+def named_hierarchies(text: str) -> frozenset[str]:
+    """Hierarchies without a controller, ``9:name=openrc:/sshd``. See cgroups(7)."""
+    return frozenset(line.split(":")[1].removeprefix("name=") for line in text.splitlines() if ":name=" in line)
+
+
+def mounted_hierarchies(text: str) -> frozenset[str]:
+    """Of those hierarchies, by the options of their file systems."""
+    ends = [line.partition(" - ")[2].split() for line in text.splitlines()]
+    options = {option for end in ends if end[:1] == ["cgroup"] for option in end[-1].split(",")}
+    return frozenset(option.removeprefix("name=") for option in options if option.startswith("name="))
 
 
 def _hierarchy(top: Path) -> tuple[str, frozenset[str]]:

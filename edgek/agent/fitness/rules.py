@@ -57,6 +57,13 @@ def cgroups(seen: Cgroups, config: Config) -> Iterator[Finding]:
         yield Finding("problem", f"cgroup {seen.version} has no {name} controller", _controller(seen, name))
     if not missing:
         yield Finding("ok", f"cgroup {seen.version} with {', '.join(CONTROLLERS)}")
+    for name in seen.unmounted if seen.version == "v1" else ():
+        place = f"/sys/fs/cgroup/{name}"
+        yield Finding(
+            "advice",
+            f"processes are in the cgroup hierarchy name={name}, which is not mounted: containerd 1.6 then tells no usage of containers",
+            f"`mkdir -p {place} && mount -t cgroup -o none,name={name} {name} {place}`, or reboot, where nothing needs it",
+        )
 
 
 def _controller(seen: Cgroups, name: str) -> str:

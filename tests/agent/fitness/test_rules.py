@@ -69,6 +69,14 @@ def test_cgroups_of_both_versions_are_fit(version: str) -> None:
     assert [finding.level for finding in rules.cgroups(Cgroups(version, frozenset(KNOWN), KNOWN), config())] == ["ok"]
 
 
+def test_a_named_hierarchy_that_nobody_has_mounted_is_named_with_the_mount_that_helps() -> None:
+    """containerd 1.6 looks for each that a process is in, and gives up at the first that it does not find."""
+    (said,) = [str(finding) for finding in rules.cgroups(Cgroups("v1", frozenset(KNOWN), KNOWN, unmounted=("openrc",)), config()) if finding.remedy]
+    assert "name=openrc, which is not mounted" in said
+    assert "mount -t cgroup -o none,name=openrc openrc /sys/fs/cgroup/openrc" in said
+    assert not [finding for finding in rules.cgroups(Cgroups("v2", frozenset(KNOWN), KNOWN, unmounted=("openrc",)), config()) if finding.remedy]
+
+
 def without_memory(**more: Any) -> Cgroups:
     return Cgroups("v2", frozenset({"cpu", "pids"}), {**KNOWN, "memory": False}, **more)
 
