@@ -91,6 +91,11 @@ def claims(pod_name: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def own_claims(pod_name: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the PersistentVolumeClaims that are made for a pod, and go with it."""
+    return tuple(f"{pod_name}-{volume['name']}" for volume in spec.get("volumes") or () if "ephemeral" in volume)
+
+
 def _staying(spec: Mapping[str, Any]) -> Iterable[Object]:
     yield from spec.get("containers") or ()
     yield from (c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always")

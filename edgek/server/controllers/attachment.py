@@ -60,6 +60,7 @@ class AttachmentController:
         self._attachments = cluster.informers.of(kinds.VOLUME_ATTACHMENT, views.whole)
         self._unwanted: dict[str, float] = {}  # by attachment: since when nobody on its node wants the volume
         self._told: set[str] = set()  # uids of attachments whose pods have been told of the success
+        self._showing = trio.Lock()  # two of one node would overwrite each other's list
 
     def watches(self) -> Sequence[Watch]:
         self._pods.add_index("claim", lambda pod: [f"{pod.namespace}/{claim}" for claim in pod.claims])
@@ -150,6 +151,10 @@ class AttachmentController:
 
     async def _show(self, attachment: Object, *, attached: bool) -> None:
         """On the node, which is how its kubelet hears of it."""
+        async with self._showing:
+            await self._show_alone(attachment, attached=attached)
+
+    async def _show_alone(self, attachment: Object, *, attached: bool) -> None:
         node, volume = self._nodes.get(attachment["spec"]["nodeName"]), self._volumes.get(_volume_of(attachment))
         if node is None or volume is None:
             return

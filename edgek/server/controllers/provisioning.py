@@ -160,6 +160,8 @@ class ProvisioningController:
         if chosen or source is not None:
             return self._nodes.get(chosen or (source.keeper if source else ""))
         allowed = [place for place in self._nodes.items.values() if volume_match.allows(storage_class, place.labels)]
+        if not allowed and storage_class.get("allowedTopologies"):
+            raise CannotMake("error generating accessibility requirements: no available topology found")
         return min(allowed, key=lambda place: (bool(place.taints), place.name), default=None)
 
     def _somebody(self, first: str = "") -> placement.Place | None:

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from edgek.host import wallclock
-from edgek.model import objects, when_away
+from edgek.model import objects, requests, when_away
 from edgek.model.alike import shared, shared_map
 from edgek.model.objects import Object
 from edgek.model.when_away import WhenAway
@@ -203,8 +203,8 @@ def pod(obj: Object) -> PodView:
         hostname=spec.get("hostname") or "",
         subdomain=spec.get("subdomain") or "",
         ports=shared(_ports(spec)),
-        claims=_claims(objects.name(obj), spec),
-        own_claims=_own_claims(objects.name(obj), spec),
+        claims=requests.claims(objects.name(obj), spec),
+        own_claims=requests.own_claims(objects.name(obj), spec),
         deletion_cost=_number(objects.annotations(obj).get(DELETION_COST), 0),
         completion_index=_number(objects.annotations(obj).get(COMPLETION_INDEX), -1),
         index_failures=_number(objects.annotations(obj).get(INDEX_FAILURES), 0),
@@ -262,16 +262,6 @@ def _ports(spec: Object) -> tuple[ContainerPort, ...]:
         for port in container.get("ports") or ()
         if port.get("name")
     )
-
-
-def _claims(pod_name: str, spec: Object) -> tuple[str, ...]:
-    """Names of the claims that the pod's volumes use; an ephemeral volume's claim is named after both."""
-    named = [volume["persistentVolumeClaim"]["claimName"] for volume in spec.get("volumes") or () if volume.get("persistentVolumeClaim")]
-    return (*named, *_own_claims(pod_name, spec))
-
-
-def _own_claims(pod_name: str, spec: Object) -> tuple[str, ...]:
-    return tuple(f"{pod_name}-{volume['name']}" for volume in spec.get("volumes") or () if volume.get("ephemeral"))
 
 
 def _tolerations(spec: Object) -> tuple[Toleration, ...]:

@@ -11,17 +11,19 @@ from edgek.model.objects import Object
 from edgek.server.controllers import placement
 from edgek.server.controllers.placement import Place
 
+BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+
 
 def best(claim: Object, volumes: Iterable[Object], node: Place | None, *, only_held: bool) -> Object | None:
-    """A volume that is held for this claim, or else free and fitting.
+    """A volume that is held for this claim, whatever its class, or else free and fitting.
 
     ``only_held``: the claim still waits for its first consumer. ``node``: where that consumer will run.
     """
     volumes = [each for each in volumes if not objects.is_deleting(each) and not is_being_made(each)]
-    held = next((each for each in volumes if is_held_for(each, claim)), None)
+    held = next((each for each in volumes if is_held_for(each, claim) and _holds(claim, each)), None)
     if held is not None or only_held:
-        return held if held is not None and fits(claim, held) else None
-    free = [each for each in volumes if _is_free(each) and fits(claim, each) and _selected(claim, each) and reaches(each, node)]
+        return held
+    free = [each for each in volumes if _is_free(each) and not misfit(claim, each) and _selected(claim, each) and reaches(each, node)]
     return min(free, key=lambda each: (capacity(each), objects.name(each)), default=None)
 
 
@@ -32,20 +34,23 @@ def is_held_for(volume: Object, claim: Object) -> bool:
     return same and reference.get("uid") in (None, "", objects.uid(claim))
 
 
-def fits(claim: Object, volume: Object) -> bool:
-    wanted, offered = claim["spec"], volume["spec"]
-    return (
-        storage_class(claim) == storage_class(volume)
-        and set(wanted.get("accessModes") or ()) <= set(offered.get("accessModes") or ())
-        and (wanted.get("volumeMode") or "Filesystem") == (offered.get("volumeMode") or "Filesystem")
-        and capacity(volume) >= requested(claim)
-    )
+def misfit(claim: Object, volume: Object) -> str:
+    """Why the claim cannot have it, in upstream's words; empty when it can."""
+    if capacity(volume) < requested(claim):
+        return "requested PV is too small"
+    if storage_class(claim) != storage_class(volume):
+        return "storageClassName does not match"
+    if _mode(claim) != _mode(volume):
+        return "incompatible volumeMode"
+    if not set(claim["spec"].get("accessModes") or ()) <= set(volume["spec"].get("accessModes") or ()):
+        return "incompatible accessMode"
+    return ""
 
 
 def storage_class(obj: Object) -> str:
     """Of a claim or a volume; the annotation is how it was said before there was a field."""
     spec = obj.get("spec") or {}
-    return str(objects.annotations(obj).get("volume.beta.kubernetes.io/storage-class") or spec.get("storageClassName") or "")
+    return str(objects.annotations(obj).get(BETA_CLASS) or spec.get("storageClassName") or "")
 
 
 def capacity(volume: Object) -> int:
@@ -69,6 +74,15 @@ def allows(storage_class: Object, labels: Mapping[str, str]) -> bool:
     return not terms or any(
         all(labels.get(each.get("key", "")) in (each.get("values") or ()) for each in term.get("matchLabelExpressions") or ()) for term in terms
     )
+
+
+def _holds(claim: Object, volume: Object) -> bool:
+    """What even a volume that is held for the claim must be."""
+    return capacity(volume) >= requested(claim) and _mode(claim) == _mode(volume)
+
+
+def _mode(obj: Object) -> str:
+    return str((obj.get("spec") or {}).get("volumeMode") or "Filesystem")
 
 
 def _is_free(volume: Object) -> bool:

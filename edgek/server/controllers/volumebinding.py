@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from edgek.client.reconcile import Cluster, Watch
 from edgek.host import wallclock
-from edgek.model import kinds, objects
+from edgek.model import default_class, kinds, objects
 from edgek.model.local_storage import PROVISIONED_BY, is_being_made
 from edgek.model.objects import Object
 from edgek.server.controllers import placement, views, volume_match
@@ -100,11 +100,20 @@ class VolumeBindingController:
         elif waits:
             self._tell(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
         elif not class_name:
-            self._tell(claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
+            await self._classify(claim)
         elif found_class is None:
             self._events.warning(kinds.PERSISTENT_VOLUME_CLAIM, claim, "ProvisioningFailed", f'storageclass.storage.k8s.io "{class_name}" not found')
         elif found_class["provisioner"] != NO_PROVISIONER:
             await self._ask(claim, found_class["provisioner"])
+
+    async def _classify(self, claim: Object) -> None:
+        """One that names no class gets the default class, once there is one; an empty name is a wish, too: none."""
+        named = claim["spec"].get("storageClassName") is not None or volume_match.BETA_CLASS in objects.annotations(claim)
+        default = "" if named else default_class.newest_default(self._classes.items.values(), default_class.STORAGE)
+        if default:
+            await self._cluster.update(self._claims, {**claim, "spec": {**claim["spec"], "storageClassName": default}})
+        else:
+            self._tell(claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
 
     async def _ask(self, claim: Object, provisioner: str) -> None:
         marks = {PROVISIONER: provisioner, PROVISIONER_BETA: provisioner}
@@ -125,12 +134,10 @@ class VolumeBindingController:
         if not volume["spec"].get("claimRef"):
             if was_bound:
                 await self._lose(claim, "ClaimLost", "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!")
-            elif volume_match.fits(claim, volume):
-                await self._bind(claim, volume)
+            elif why := volume_match.misfit(claim, volume):
+                self._events.warning(kinds.PERSISTENT_VOLUME_CLAIM, claim, "VolumeMismatch", f'Cannot bind to requested volume "{name}": {why}')
             else:
-                self._events.warning(
-                    kinds.PERSISTENT_VOLUME_CLAIM, claim, "VolumeMismatch", f'Cannot bind to requested volume "{name}": it does not fit'
-                )
+                await self._bind(claim, volume)
         elif volume_match.is_held_for(volume, claim):
             await self._bind(claim, volume)
         elif was_bound:

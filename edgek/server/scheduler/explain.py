@@ -33,7 +33,7 @@ class Explainer:
         self._queue = WorkQueue()
 
     def say(self, pod: Pod, reason: str, message: str) -> None:
-        """``Unschedulable`` or ``SchedulingGated``, and why."""
+        """``Unschedulable``, ``SchedulerError`` or ``SchedulingGated``, and why."""
         word = _Word(pod.uid, reason, message)
         if self._words.get(pod.key) != word:
             self._words[pod.key] = word
@@ -73,5 +73,5 @@ class Explainer:
         await self._client.patch(kinds.POD, pod.name, patch, pod.namespace, subresource="status", content_type=STRATEGIC_MERGE_PATCH)
         if self._words.get(key) is not None:
             self._said[key] = word
-        if word.reason == "Unschedulable":
+        if word.reason != "SchedulingGated":
             self._recorder.warning(kinds.POD, pod.reference(), "FailedScheduling", word.message)

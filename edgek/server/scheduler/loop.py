@@ -27,6 +27,7 @@ BINDINGS = 16  # at once: enough to keep an API busy whose writes share their fs
 RETRY_S = 1.0  # after a write failed for reasons of the API; what the pod lacks is not retried by time
 VOLUMES_LATE = 'running PreBind plugin "VolumeBinding": binding volumes: context deadline exceeded'
 VOLUMES_S = 600.0  # so long room is kept for a pod whose volumes are being made, as upstream does
+VOLUMES_SLOW_S = 5.0  # then the pod says what it waits for
 GATED = "Scheduling is blocked due to non-empty scheduling gates"
 
 
@@ -182,7 +183,9 @@ class Scheduler:
         with held:
             for name in names:
                 await self._write_node(pod, name, node)
-            await trio.sleep(VOLUMES_S)
+            await trio.sleep(VOLUMES_SLOW_S)
+            self._explainer.say(pod, "SchedulerError", _waits_for(names))
+            await trio.sleep(VOLUMES_S - VOLUMES_SLOW_S)
             log.warning("a pod's volumes are not there yet, its room is free for others", pod=pod.key, node=node)
             self._explainer.say(pod, "SchedulerError", VOLUMES_LATE)
             del self._held[pod.uid]
@@ -283,3 +286,8 @@ class Scheduler:
     def _happened(self, what: Wake) -> None:
         if self._pending.wake(what):
             self._work.set()
+
+
+def _waits_for(claims: list[str]) -> str:
+    shown = ", ".join(f'"{each}"' for each in claims)
+    return f'running PreBind plugin "VolumeBinding": binding volumes: persistentvolumeclaim {shown} is not bound yet, its events say why'

@@ -38,6 +38,7 @@ class Pod:
     preempts: bool  # less important pods may be deleted for it
     owner_uid: str
     claims: tuple[str, ...]
+    own_claims: tuple[str, ...]  # those of them that are made for it
     images: tuple[str, ...]
     created: str  # as the API writes it, which sorts by time
     gated: bool
@@ -80,6 +81,7 @@ def pod(obj: Object) -> Pod:
         preempts=spec.get("preemptionPolicy") != "Never",
         owner_uid=intern((objects.controller_of(obj) or {}).get("uid", "")),
         claims=requests.claims(objects.name(obj), spec),
+        own_claims=requests.own_claims(objects.name(obj), spec),
         images=shared(tuple(c.get("image") or "" for c in containers)),
         created=intern(str(objects.metadata(obj).get("creationTimestamp") or "")),
         gated=bool(spec.get("schedulingGates")),
@@ -258,8 +260,5 @@ class Capacity:
 
 def capacity(obj: Object) -> Capacity:
     largest = obj.get("maximumVolumeSize") or obj.get("capacity")
-    try:
-        nodes = selectors.of_dict(obj.get("nodeTopology"))
-    except selectors.SelectorError:
-        nodes = selectors.NOTHING
+    nodes = selectors.of_dict_or_nothing(obj.get("nodeTopology"))
     return Capacity(str(obj.get("storageClassName") or ""), requests.parsed({"storage": largest})["storage"] if largest else -1, nodes)

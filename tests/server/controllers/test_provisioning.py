@@ -148,6 +148,14 @@ async def test_a_class_that_binds_at_once_takes_a_node_that_its_topologies_allow
         assert found.volume(name)["spec"]["mountOptions"] == ["noatime"]
 
 
+async def test_a_class_whose_topologies_no_node_has_says_so(tmp_path: Path, autojump_clock: Any) -> None:
+    nowhere = [{"matchLabelExpressions": [{"key": "kubernetes.io/hostname", "values": ["nobody"]}]}]
+    async with storage(tmp_path, "node-1", volumeBindingMode="Immediate", allowedTopologies=nowhere) as found:
+        name = await found.ask(node="")
+        assert not found.has(name)
+        assert found.said("ProvisioningFailed")[0].endswith("error generating accessibility requirements: no available topology found")
+
+
 async def test_a_hundred_claims_are_served(tmp_path: Path, autojump_clock: Any) -> None:
     async with storage(tmp_path) as found:
         for number in range(100):

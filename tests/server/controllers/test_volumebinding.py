@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from edgek.client.events import Recorder
 from edgek.client.informer import Informers
 from edgek.client.reconcile import Cluster
@@ -92,6 +94,48 @@ async def test_a_volume_held_for_a_claim_waits_for_it(autojump_clock: Any) -> No
         await cluster.settle()
         assert volume_of(cluster, "stranger") == "free"
         assert volume_of(cluster, "data") == "held"
+
+
+async def test_a_volume_held_for_a_claim_is_not_bound_where_it_is_too_small(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("held", "1Gi", claimRef={"namespace": "default", "name": "data"}))
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("free", "2Gi"))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim("data", "2Gi"))
+        await cluster.settle()
+        assert volume_of(cluster, "data") == "free"
+        assert phase(cluster, "held") == "Available"
+
+
+MISFITS: list[tuple[dict[str, Any], str]] = [
+    ({"size": "1Mi"}, "requested PV is too small"),
+    ({"storageClassName": "fast"}, "storageClassName does not match"),
+    ({"volumeMode": "Block"}, "incompatible volumeMode"),
+    ({"accessModes": ["ReadOnlyMany"]}, "incompatible accessMode"),
+]
+
+
+@pytest.mark.parametrize(("offered", "why"), MISFITS, ids=[why for _, why in MISFITS])
+async def test_a_claim_that_names_a_volume_which_does_not_fit_says_why(offered: dict[str, Any], why: str, autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("chosen", **offered))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim(volumeName="chosen"))
+        await cluster.settle()
+        assert volume_of(cluster) == "Pending"
+        assert ("VolumeMismatch", f'Cannot bind to requested volume "chosen": {why}') in cluster.events()
+
+
+async def test_a_claim_without_a_class_gets_the_default_class_when_there_is_one(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        for name, named in (("later", None), ("never", "")):
+            await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim(name, storageClassName=named))
+        await cluster.settle()
+        assert [reason for reason, _ in cluster.events()] == ["FailedBinding", "FailedBinding"]
+        marked = {"name": "fast", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}
+        await cluster.create(kinds.STORAGE_CLASS, {"metadata": marked, "provisioner": "disks.example"})
+        await cluster.settle()
+        assert cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "later")["spec"]["storageClassName"] == "fast"
+        assert cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, "never")["spec"]["storageClassName"] == ""
+        assert await cluster.writes_in(600) == []
 
 
 async def test_a_claim_may_name_its_volume(autojump_clock: Any) -> None:

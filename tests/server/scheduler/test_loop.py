@@ -237,6 +237,21 @@ async def test_a_pod_that_waits_for_a_claim_is_tried_again_when_it_is_there(tmp_
         assert chosen["volume.kubernetes.io/selected-node"] == "a"
 
 
+async def test_a_pod_whose_volume_is_long_in_coming_says_what_it_waits_for(tmp_path: Path, autojump_clock: Any) -> None:
+    async with open_scene(tmp_path, "a") as cluster:
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim())
+        await cluster.create(kinds.POD, pod("user", **with_claim()))
+        await trio.sleep(loop.VOLUMES_SLOW_S / 2)
+        assert said(cluster, "user") == ("", "")  # most volumes are there by then
+        await trio.sleep(loop.VOLUMES_SLOW_S)
+        why = 'running PreBind plugin "VolumeBinding": binding volumes: persistentvolumeclaim "work" is not bound yet, its events say why'
+        assert said(cluster, "user") == ("SchedulerError", why)
+        await trio.sleep(loop.VOLUMES_S)
+        assert said(cluster, "user") == ("SchedulerError", loop.VOLUMES_LATE)
+        events = (await cluster.client.list(kinds.EVENT, "default")).items
+        assert [each["message"] for each in events if each["reason"] == "FailedScheduling"] == [why, loop.VOLUMES_LATE]
+
+
 async def test_a_pod_that_wants_company_goes_when_company_has_come(tmp_path: Path, autojump_clock: Any) -> None:
     term = {"labelSelector": {"matchLabels": {"app": "db"}}, "topologyKey": "kubernetes.io/hostname"}
     near = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from edgek.model import kinds, objects
+from edgek.model import default_class, kinds, objects
 from edgek.server.api.admission.base import Review, Step
-from edgek.server.api.admission.storage import newest_default
 
-IS_DEFAULT = ("ingressclass.kubernetes.io/is-default-class",)
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 
 
@@ -19,6 +17,6 @@ class DefaultIngressClass(Step):
         spec = review.obj.setdefault("spec", {})
         if spec.get("ingressClassName") is not None or CLASS_ANNOTATION in objects.annotations(review.obj):
             return
-        default = newest_default(review.find(kinds.INGRESS_CLASS, ""), IS_DEFAULT)
+        default = default_class.newest_default(review.find(kinds.INGRESS_CLASS, ""), default_class.INGRESS)
         if default:
             spec["ingressClassName"] = default

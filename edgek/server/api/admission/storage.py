@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from edgek.model import kinds, objects, quantity
+from edgek.model import default_class, kinds, objects, quantity
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
 from edgek.server.api.admission.base import Review, Step, refused
 
-IS_DEFAULT = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 # Only kinds whose finalizer a controller takes off again: VolumeAttributesClasses have none here.
 PROTECTION: dict[Kind, str] = {
@@ -27,7 +24,7 @@ class DefaultStorageClass(Step):
         spec = review.obj.setdefault("spec", {})
         if spec.get("storageClassName") is not None or CLASS_ANNOTATION in objects.annotations(review.obj):
             return  # an empty name is a wish too: no class
-        default = newest_default(review.find(kinds.STORAGE_CLASS, ""), IS_DEFAULT)
+        default = default_class.newest_default(review.find(kinds.STORAGE_CLASS, ""), default_class.STORAGE)
         if default:
             spec["storageClassName"] = default
 
@@ -58,14 +55,6 @@ class PersistentVolumeClaimResize(Step):
         if not (storage_class or {}).get("allowVolumeExpansion"):
             why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"
             raise refused(review, why)
-
-
-def newest_default(classes: Sequence[Object], annotations: tuple[str, ...]) -> str:
-    """The name of the class that is marked as default; of several the newest, then the first by name."""
-    marked = [each for each in classes if any(objects.annotations(each).get(annotation) == "true" for annotation in annotations)]
-    marked.sort(key=objects.name)
-    marked.sort(key=lambda each: str(objects.metadata(each).get("creationTimestamp", "")), reverse=True)
-    return objects.name(marked[0]) if marked else ""
 
 
 def _requested(claim: Object) -> str:

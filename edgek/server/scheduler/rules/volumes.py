@@ -23,6 +23,8 @@ def refuse(pod: Pod, snapshot: Snapshot) -> str:
     """Claims that let the pod go nowhere yet."""
     for name in pod.claims:
         claim = snapshot.claim(pod, name)
+        if claim is None and name in pod.own_claims:
+            return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
         if claim is None:
             return f'persistentvolumeclaim "{name}" not found'
         if claim.deleting:
@@ -100,7 +102,7 @@ def _suits(claim: Claim, volume: Volume) -> bool:
         and volume.size >= claim.size
         and claim.modes <= volume.modes
         and claim.volume_mode == volume.volume_mode
-        and (claim.selector is None or selectors.of_dict(claim.selector).matches(volume.labels))
+        and (claim.selector is None or selectors.of_dict_or_nothing(claim.selector).matches(volume.labels))
     )
 
 
