@@ -6,17 +6,16 @@ door (``joining.py``), which takes the same tokens.
 
 from __future__ import annotations
 
-import hmac
 import re
 
 import orjson
 
-from edgek.client.joining import BOOTSTRAP_PREFIX, BOOTSTRAP_TYPE, SECRETS_NAMESPACE
-from edgek.model import kinds, objects
+from edgek.client.joining import BOOTSTRAP_PREFIX, SECRETS_NAMESPACE
+from edgek.model import kinds
 from edgek.model.credentials import BOOTSTRAP
 from edgek.model.objects import Object
 from edgek.server.api.identity import User
-from edgek.server.api.join_tokens import has_expired, value
+from edgek.server.api.join_tokens import bootstrap_problem, value
 from edgek.server.store.backend import Backend, Key
 
 USER_PREFIX = "system:bootstrap:"
@@ -37,11 +36,7 @@ class BootstrapTokens:
         name = token.partition(".")[0]
         record = self._backend.get(Key(kinds.SECRET.storage, SECRETS_NAMESPACE, f"{BOOTSTRAP_PREFIX}{name}"))
         secret = orjson.loads(record.body) if record else None
-        if secret is None or secret.get("type") != BOOTSTRAP_TYPE or objects.is_deleting(secret):
-            return None
-        if not hmac.compare_digest(token, f"{value(secret, 'token-id')}.{value(secret, 'token-secret')}"):
-            return None
-        if has_expired(secret) or value(secret, "usage-bootstrap-authentication") != "true":
+        if secret is None or bootstrap_problem(token, secret):
             return None
         groups = _groups(secret)
         return User(f"{USER_PREFIX}{name}", groups=groups) if groups else None

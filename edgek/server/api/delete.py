@@ -92,7 +92,7 @@ class Deleter:
             if record is None:
                 raise responses.not_found(call.kind, call.name)
             old = self._store.load(call.kind, record)
-            _check_preconditions(call, old, chosen)
+            check_preconditions(call, old, chosen)
             review = self._gate.review(call, "DELETE", None, old, dry_run=chosen.dry_run)
             self._gate.admit(review)
             self._gate.validate(review)
@@ -174,7 +174,7 @@ def _of_one(call: Call, record: Record) -> Call:
     return Call(call.request, call.user, route, call.kind, call.verb, call.want, call.warnings)
 
 
-def _check_preconditions(call: Call, obj: Object, chosen: DeleteOptions) -> None:
+def check_preconditions(call: Call, obj: Object, chosen: DeleteOptions) -> None:
     """Raises Conflict. Here, and only here, upstream calls the object by its Kind."""
     why = ""
     if chosen.uid and chosen.uid != objects.uid(obj):

@@ -12,7 +12,7 @@ from edgek.model.objects import Object
 from edgek.server.api import decode, options, responses
 from edgek.server.api.admit import Gate
 from edgek.server.api.call import Call
-from edgek.server.api.delete import Deleter
+from edgek.server.api.delete import Deleter, check_preconditions
 from edgek.server.api.options import DeleteOptions
 from edgek.server.api.storage import Objects
 from edgek.server.api.write import RETRIES
@@ -43,25 +43,30 @@ class Evictor:
         review = self._gate.review(call, "CREATE", eviction, None, dry_run=asked.dry_run)
         self._gate.admit(review)
         self._gate.validate(review)
+        whole = attrs.evolve(call, route=attrs.evolve(call.route, subresource=""), kind=kinds.POD)
+        await self._deleter.delete_object(whole, await self._allowed(whole, asked))
+        return responses.created()
+
+    async def _allowed(self, call: Call, asked: DeleteOptions) -> DeleteOptions:
+        """Spend the budget, once however often others are quicker, and announce that the pod goes; the deletion that may follow, of this very pod."""
+        spent = False
         for attempt in range(RETRIES + 1):
             pod = self._store.get(kinds.POD, call.name, call.namespace)
             if pod is None:
                 raise responses.not_found(kinds.POD, call.name)
+            check_preconditions(call, pod, asked)
+            asked = attrs.evolve(asked, uid=objects.uid(pod))
+            if _goes_anyway(pod):
+                return asked
             try:
-                await self._evict_once(call, pod, asked)
-                return responses.created()
+                if not spent:
+                    await self._spend_budget(call, pod, asked)
+                    spent = True
+                return asked if asked.dry_run else await self._announce(call, asked)
             except errors.Conflict:
-                if attempt == RETRIES or asked.uid or asked.revision:
+                if attempt == RETRIES or asked.revision:
                     raise
         raise AssertionError("unreachable")
-
-    async def _evict_once(self, call: Call, pod: Object, asked: DeleteOptions) -> None:
-        if not _goes_anyway(pod):
-            await self._spend_budget(call, pod, asked)
-            if not asked.dry_run:
-                await self._announce(pod)
-        whole = attrs.evolve(call, route=attrs.evolve(call.route, subresource=""), kind=kinds.POD)
-        await self._deleter.delete_object(whole, attrs.evolve(asked, uid=asked.uid or objects.uid(pod)))
 
     async def _spend_budget(self, call: Call, pod: Object, asked: DeleteOptions) -> None:
         """Raises TooManyRequests when the pod's budget does not allow it."""
@@ -81,12 +86,13 @@ class Evictor:
         assert record is not None  # nothing has waited since it was found
         await self._store.backend.update(record.key, draft, expected=record.revision)
 
-    async def _announce(self, pod: Object) -> None:
-        """Say in the pod's status why it goes, for the controllers that count failures."""
-        record = self._store.record(kinds.POD, objects.namespace(pod), objects.name(pod))
-        if record is None or record.uid != objects.uid(pod):
-            return
+    async def _announce(self, call: Call, asked: DeleteOptions) -> DeleteOptions:
+        """Say in the pod's status why it goes, for the controllers that count failures; what is asked, of the pod as it is now."""
+        record = self._store.record(kinds.POD, call.namespace, call.name)
+        if record is None:
+            raise responses.not_found(kinds.POD, call.name)
         pod = self._store.load(kinds.POD, record)
+        check_preconditions(call, pod, asked)
         conditions = pod.setdefault("status", {}).setdefault("conditions", [])
         conditions[:] = [each for each in conditions if each.get("type") != "DisruptionTarget"]
         conditions.append(
@@ -99,7 +105,8 @@ class Evictor:
                 "message": "Eviction API: evicting",
             }
         )
-        await self._store.backend.update(record.key, self._store.draft(kinds.POD, pod), expected=record.revision)
+        written = await self._store.backend.update(record.key, self._store.draft(kinds.POD, pod), expected=record.revision)
+        return attrs.evolve(asked, revision=str(written.revision)) if asked.revision else asked
 
 
 def _goes_anyway(pod: Object) -> bool:
@@ -108,7 +115,7 @@ def _goes_anyway(pod: Object) -> bool:
 
 
 def _covers(budget: Object, pod: Object) -> bool:
-    return selectors.of_dict((budget.get("spec") or {}).get("selector")).matches(objects.labels(pod))
+    return selectors.of_dict_or_nothing((budget.get("spec") or {}).get("selector")).matches(objects.labels(pod))
 
 
 def _unready_may_go(budget: Object, pod: Object) -> bool:

@@ -15,10 +15,12 @@ from pathlib import Path
 from edgek.client.client import Client
 from edgek.client.joining import BOOTSTRAP_PREFIX, BOOTSTRAP_TYPE, SECRETS_NAMESPACE
 from edgek.host import wallclock
-from edgek.model import kinds
+from edgek.model import kinds, objects
 from edgek.model.credentials import BOOTSTRAP, JoinToken
 from edgek.model.errors import Unauthorized
 from edgek.model.objects import Object
+
+UNKNOWN = "there is no such bootstrap token (any more); `edgek token create` on the server makes one"
 
 
 class JoinTokens:
@@ -35,15 +37,22 @@ class JoinTokens:
         if not BOOTSTRAP.fullmatch(secret):
             raise Unauthorized("the token is not this cluster's; `edgek token` on the server prints the one that is")
         found = await self._client.find(kinds.SECRET, f"{BOOTSTRAP_PREFIX}{secret.partition('.')[0]}", SECRETS_NAMESPACE)
-        self._check_bootstrap(secret, found)
+        problem = bootstrap_problem(secret, found)
+        if problem:
+            raise Unauthorized(problem)
 
-    def _check_bootstrap(self, secret: str, found: Object | None) -> None:
-        if found is None or found.get("type") != BOOTSTRAP_TYPE or not _same(secret, f"{value(found, 'token-id')}.{value(found, 'token-secret')}"):
-            raise Unauthorized("there is no such bootstrap token (any more); `edgek token create` on the server makes one")
-        if value(found, "usage-bootstrap-authentication") != "true":
-            raise Unauthorized("this bootstrap token is not for joining; `edgek token create` on the server makes one that is")
-        if has_expired(found):
-            raise Unauthorized(f"the token expired at {value(found, 'expiration')}; `edgek token create` on the server makes another")
+
+def bootstrap_problem(token: str, found: Object | None) -> str:
+    """Why the Secret of a bootstrap token lets nobody in, and the way out; empty where it does."""
+    if found is None or found.get("type") != BOOTSTRAP_TYPE or objects.is_deleting(found):
+        return UNKNOWN
+    if not _same(token, f"{value(found, 'token-id')}.{value(found, 'token-secret')}"):
+        return UNKNOWN
+    if value(found, "usage-bootstrap-authentication") != "true":
+        return "this bootstrap token is not for joining; `edgek token create` on the server makes one that is"
+    if _has_expired(found):
+        return f"the token expired at {value(found, 'expiration')}; `edgek token create` on the server makes another"
+    return ""
 
 
 def value(secret: Object, key: str) -> str:
@@ -54,7 +63,7 @@ def value(secret: Object, key: str) -> str:
         return ""
 
 
-def has_expired(secret: Object) -> bool:
+def _has_expired(secret: Object) -> bool:
     """A time that cannot be read has passed."""
     expiration = value(secret, "expiration")
     try:

@@ -269,11 +269,11 @@ def _read_token(token: str, within: str) -> tuple[int, _Place]:
     """``(revision, start)``. Raises BadRequest."""
     try:
         found = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        version, revision, start = found["v"], found["rv"], found["start"]
+        version, revision, start = found["v"], int(found["rv"]), found["start"]
     except (binascii.Error, ValueError, KeyError, TypeError):
         raise errors.BadRequest("continue key is not valid: incorrect encoded start key (version meta.k8s.io/v1)") from None
     if version != TOKEN_VERSION:
         raise errors.BadRequest(f'continue key is not valid: server does not recognize this encoded version "{version}"')
     start = str(start).rstrip("\0")
     namespace, _, name = start.rpartition("/")
-    return int(revision), _Place(within or namespace, name)
+    return revision, _Place(within or namespace, name)

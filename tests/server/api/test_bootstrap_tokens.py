@@ -49,6 +49,7 @@ async def test_a_token_is_a_user_of_its_own_among_those_who_join() -> None:
         {"usage_bootstrap_authentication": "false"},
         {"usage_bootstrap_authentication": ""},
         {"token_id": "abcdex"},
+        {"token_id": "äbcdef"},
         {"auth_extra_groups": "system:masters"},
         {"auth_extra_groups": "system:bootstrappers:a,system:masters"},
     ],

@@ -88,7 +88,8 @@ async def test_an_expired_page_says_how_to_go_on() -> None:
 async def test_a_token_that_we_did_not_make_is_refused() -> None:
     server = await running()
     made_up = base64.urlsafe_b64encode(b'{"v":"v9","rv":1,"start":"x"}').decode()
-    for token in ("%%%", made_up, "e30"):
+    wordy = base64.urlsafe_b64encode(b'{"v":"meta.k8s.io/v1","rv":"soon","start":"x"}').decode()
+    for token in ("%%%", made_up, wordy, "e30"):
         assert (await asked(server, CONFIG_MAPS, **{"continue": token})).status == 400
 
 

@@ -213,29 +213,3 @@ async def test_a_pod_is_bound_once() -> None:
     assert objects.condition_is(bound, "PodScheduled")
     with pytest.raises(errors.Conflict, match='already assigned to node "n1"'):
         await server.client.create(kinds.POD, binding, "default", name="p", subresource="binding")
-
-
-async def test_a_budget_holds_up_an_eviction() -> None:
-    server = await running()
-    body = pod(nodeName="n")
-    body["metadata"]["labels"] = {"a": "b"}  # type: ignore[index]
-    await server.client.create(kinds.POD, body)
-    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-    await server.client.patch(kinds.POD, "p", {"status": ready}, "default", subresource="status")
-    budget = {"metadata": {"name": "b", "namespace": "default"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}}
-    await server.client.create(kinds.POD_DISRUPTION_BUDGET, budget)
-    eviction = {"metadata": {"name": "p"}}
-
-    async def allow(number: int) -> None:
-        status = {"observedGeneration": 1, "disruptionsAllowed": number, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}
-        await server.client.patch(kinds.POD_DISRUPTION_BUDGET, "b", {"status": status}, "default", subresource="status")
-
-    await allow(0)
-    with pytest.raises(errors.TooManyRequests) as refused:
-        await server.client.create(kinds.POD, eviction, "default", name="p", subresource="eviction")
-    assert refused.value.causes[0].message == "The disruption budget b needs 1 healthy pods and has 1 currently"
-    await allow(1)
-    await server.client.create(kinds.POD, eviction, "default", name="p", subresource="eviction")
-    gone = await server.client.get(kinds.POD, "p", "default")
-    assert objects.is_deleting(gone)
-    assert objects.condition_is(gone, "DisruptionTarget")
