@@ -7,7 +7,12 @@ from typing import Any
 from edgek.model import errors, kinds, objects
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
+from edgek.server.controllers.daemonset import DaemonSetController
+from edgek.server.controllers.deployment import DeploymentController
+from edgek.server.controllers.garbage import GarbageController
+from edgek.server.controllers.job import JobController
 from edgek.server.controllers.namespace import NamespaceController
+from edgek.server.controllers.replicaset import ReplicaSetController
 from tests.fakes.scene import Scene, pod_template, scene
 
 
@@ -73,6 +78,24 @@ async def test_pods_go_first_and_what_they_run_under_stays_until_they_are_gone(a
         await cluster.change(kinds.POD, "web", {"metadata": {"finalizers": None}}, "shop")
         await cluster.settle()
         assert not cluster.exists(kinds.NETWORK_POLICY, "walls", "shop")
+        assert not cluster.exists(kinds.NAMESPACE, "shop")
+
+
+async def test_those_who_make_pods_do_not_hold_up_their_namespace(autojump_clock: Any) -> None:
+    selected = {"selector": {"matchLabels": {"app": "web"}}, "template": pod_template()}
+    workers = (JobController, DeploymentController, ReplicaSetController, DaemonSetController, GarbageController)
+    async with scene(NamespaceController, *workers) as cluster:
+        await cluster.create(kinds.NODE, {"metadata": {"name": "node-1"}, "spec": {}})
+        await cluster.change(kinds.NODE, "node-1", {"spec": {"taints": None}})
+        await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
+        await cluster.api.furnish("shop", account=True)
+        await cluster.create(kinds.JOB, {"metadata": {"name": "count"}, "spec": {"template": pod_template(restartPolicy="Never")}}, "shop")
+        await cluster.create(kinds.DEPLOYMENT, {"metadata": {"name": "web"}, "spec": {"replicas": 2, **selected}}, "shop")
+        await cluster.create(kinds.DAEMON_SET, {"metadata": {"name": "agent"}, "spec": selected}, "shop")
+        await cluster.settle()
+        assert {pod["metadata"]["ownerReferences"][0]["kind"] for pod in cluster.pods("shop")} == {"Job", "ReplicaSet", "DaemonSet"}
+        await going(cluster)
+        assert cluster.pods("shop") == []
         assert not cluster.exists(kinds.NAMESPACE, "shop")
 
 
