@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import attrs
 import trio
 
-from edgek.agent.kubelet import admission, labels, lifecycle, mirrors
+from edgek.agent.kubelet import admission, labels, lifecycle
 from edgek.agent.kubelet.away import Away
 from edgek.agent.kubelet.cgroups import Cgroups
 from edgek.agent.kubelet.contact import Contact
@@ -22,6 +21,7 @@ from edgek.agent.kubelet.environment import Surroundings
 from edgek.agent.kubelet.images import Images
 from edgek.agent.kubelet.lifecycle import Seen, Verdict
 from edgek.agent.kubelet.machine import Machine
+from edgek.agent.kubelet.mirrors import StaticPods
 from edgek.agent.kubelet.observe import Observer
 from edgek.agent.kubelet.perform import Performer
 from edgek.agent.kubelet.probes import Prober
@@ -45,14 +45,6 @@ from edgek.model.objects import Object
 FILE_THREADS = 4  # taking down volumes and log folders
 RUNTIME_RETRY_S = 0.5
 OFFLINE_AFTER_S = 15.0  # a server that takes longer to answer is away
-
-
-@attrs.define
-class _Static:
-    """A pod from a manifest, and its mirror in the API where there is one."""
-
-    pod: Object
-    mirror: Object | None = None
 
 
 class Kubelet:
@@ -97,7 +89,7 @@ class Kubelet:
         self.pods = Informer(client, kinds.POD, self._mine, fields=f"spec.nodeName={settings.node_name}")
         self._own_services = services is None
         self.services = services or Informer(client, kinds.SERVICE, service)
-        self.statics: dict[str, _Static] = {}  # by uid
+        self.statics = StaticPods(client, settings.node_name, self.workers, self._start, self.pods)
         self._nursery: trio.Nursery | None = None
         starter = Starter(settings, runtime, self.images, self.volumes, self.references, recorder, self.surroundings, machine.memory_bytes)
         self._performer = Performer(
@@ -110,12 +102,12 @@ class Kubelet:
         """Started once workers can run. Pods of the API follow as soon as it answers; those of ``manifests`` do not wait for that."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            for part in (self.copies.run, self.prober.run, self.references.run, self.publisher.run, self.away.run):
+            for part in (self.copies.run, self.prober.run, self.references.run, self.publisher.run, self.away.run, self.statics.run):
                 await nursery.start(part)
             nursery.start_soon(self._hear_events)
             found = await self._pods_of_runtime()
             for pod in self.manifests():
-                await self.put_static(pod)
+                await self.statics.put(pod)
             if self._own_services:
                 nursery.start_soon(self.services.run)
             nursery.start_soon(self.pods.run)
@@ -172,7 +164,7 @@ class Kubelet:
 
     def _on_pod(self, key: str, old: Object | None, new: Object | None) -> None:
         if labels.STATIC_MIRROR in objects.annotations(new or old or {}):
-            self._on_mirror(old, new)
+            self.statics.mirror_changed(old, new)
             return
         if old is not None and (new is None or objects.uid(new) != objects.uid(old)):
             worker = self.workers.get(objects.uid(old))
@@ -204,70 +196,14 @@ class Kubelet:
         self.references.release(uid)
         self.images.forget(uid)
         self.publisher.forget(uid)
-        static = self.statics.pop(uid, None)
-        if static and static.mirror:
-            await mirrors.delete(self.client, static.mirror)
-
-    # Pods from manifests.
-
-    async def put_static(self, pod: Object) -> None:
-        """A manifest is there, with its uid and annotations already set by ``static.py``. Waits until a former one of that name is gone."""
-        uid = objects.uid(pod)
-        while (former := self.find(objects.namespace(pod), objects.name(pod))) or (former := self._ending(pod)):
-            if former.uid == uid:
-                break
-            await former.looked.wait()
-        if uid in self.statics:
-            return
-        self.statics[uid] = _Static(pod, next((m for m in self.pods.items.values() if _mirrors(m) == uid), None))
-        self._start(uid, pod)
-        self._ask_for_mirror(uid)
-
-    def _ending(self, pod: Object) -> PodWorker | None:
-        """A worker of a pod with this name that is on its way out."""
-        key = objects.key(pod)
-        return next((w for w in self.workers.values() if w.gone and w.pod is not None and objects.key(w.pod) == key), None)
-
-    def drop_static(self, uid: str) -> None:
-        """Its manifest is gone. Its mirror goes when it has ended."""
-        worker = self.workers.get(uid)
-        if worker:
-            worker.forget()
-
-    def _on_mirror(self, old: Object | None, new: Object | None) -> None:
-        uid = _mirrors(new or old or {})
-        static = self.statics.get(uid)
-        if static is None:
-            if new is not None and self._nursery is not None:
-                self._nursery.start_soon(self._delete_mirror, new)
-            return
-        if new is not None and objects.is_deleting(new) and self._nursery is not None:
-            self._nursery.start_soon(self._delete_mirror, new)  # it is only a picture; another will be made
-        worker = self.workers.get(uid)
-        if worker and new is not None and static.mirror is None:
-            worker.recall(new.get("status") or {})
-        static.mirror = new
-        self._wake(uid)
-        if new is None:
-            self._ask_for_mirror(uid)
-
-    def _ask_for_mirror(self, uid: str) -> None:
-        if self._nursery is not None and self.statics[uid].mirror is None:
-            self._nursery.start_soon(self._make_mirror, uid)
-
-    async def _make_mirror(self, uid: str) -> None:
-        await mirrors.create(self.client, self.settings.node_name, self.statics[uid].pod, lambda: uid in self.statics)
-
-    async def _delete_mirror(self, mirror: Object) -> None:
-        await mirrors.delete(self.client, mirror)
+        await self.statics.over(uid)
 
     # What workers and others ask.
 
     def known(self, uid: str) -> Object | None:
         """The API's object for a pod, its mirror where it is a static one."""
-        static = self.statics.get(uid)
-        if static:
-            return static.mirror
+        if uid in self.statics:
+            return self.statics.mirror(uid)
         worker = self.workers.get(uid)
         return worker.pod if worker and not worker.gone else None
 
@@ -321,8 +257,3 @@ class Kubelet:
             except RuntimeGone as exc:
                 log.warning("the container runtime does not answer", error=exc)
                 await trio.sleep(RUNTIME_RETRY_S)
-
-
-def _mirrors(pod: Object) -> str:
-    """The uid of the static pod of which this is the picture."""
-    return objects.annotations(pod).get(labels.STATIC_MIRROR, "")

@@ -48,11 +48,11 @@ def _look(kubelet: Kubelet, folder: Path, present: dict[str, str], told: dict[st
     for name, uid in list(present.items()):
         if name not in found or objects.uid(found[name]) != uid:
             del present[name]
-            kubelet.drop_static(uid)
+            kubelet.statics.drop(uid)
     for name, pod in found.items():
         if name not in present:
             present[name] = objects.uid(pod)
-            nursery.start_soon(kubelet.put_static, pod)
+            nursery.start_soon(kubelet.statics.put, pod)
 
 
 def read_all(folder: Path, node_name: str, bad: dict[str, str]) -> dict[str, Object]:

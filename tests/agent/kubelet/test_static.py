@@ -8,7 +8,9 @@ import trio.testing
 
 from edgek.agent.kubelet import static
 from edgek.agent.kubelet.static import BadManifest, pod_of
-from edgek.model import kinds, objects
+from edgek.model import errors, kinds, objects
+from edgek.model.kinds import Kind
+from edgek.model.objects import Object
 from tests.agent.kubelet.scene import Node, fresh_kubelet, node
 
 MANIFEST = """
@@ -95,3 +97,62 @@ async def test_an_edgek_that_starts_again_does_not_touch_a_static_pod(tmp_path: 
         await here.nursery.start(again.run)
         await quiet(here)
         assert len(here.runtime.calls) == calls
+
+
+async def test_a_manifest_that_comes_back_while_its_pod_ends_runs_again(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        folder = await manifests(here)
+        stubborn = MANIFEST.replace("forever]", "stubborn]")
+        (folder / "dns.yaml").write_text(stubborn)
+        await here.nursery.start(static.run, here.kubelet)
+        await quiet(here)
+        (first,) = await here.containers()
+        (folder / "dns.yaml").rename(tmp_path / "aside")
+        await quiet(here)
+        (tmp_path / "aside").rename(folder / "dns.yaml")
+        await quiet(here)
+        assert [c.id for c in await here.containers()] == [first.id]  # it takes its time to end
+        await here.settle(60)
+        (second,) = await here.containers()
+        assert (second.state, second.id == first.id) == ("running", False)
+        mirror = here.api.one(kinds.POD, "dns-node-1", "kube-system")
+        assert mirror is not None
+        assert mirror["status"]["phase"] == "Running"
+
+
+async def test_a_manifest_that_comes_back_and_goes_again_meanwhile_does_not_run(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        folder = await manifests(here)
+        (folder / "dns.yaml").write_text(MANIFEST.replace("forever]", "stubborn]"))
+        await here.nursery.start(static.run, here.kubelet)
+        await quiet(here)
+        for source, target in (
+            (folder / "dns.yaml", tmp_path / "aside"),
+            (tmp_path / "aside", folder / "dns.yaml"),
+            (folder / "dns.yaml", tmp_path / "aside"),
+        ):
+            source.rename(target)
+            await quiet(here)
+        await here.settle(60)
+        assert await here.containers() == []
+
+
+async def test_a_mirror_goes_though_the_server_was_away_when_its_pod_ended(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        folder = await manifests(here)
+        (folder / "dns.yaml").write_text(MANIFEST)
+        await here.nursery.start(static.run, here.kubelet)
+        await quiet(here)
+        refused: list[str] = []
+
+        def refuse(verb: str, kind: Kind, obj: Object) -> None:
+            if verb == "delete" and len(refused) < 3:
+                refused.append(objects.name(obj))
+                raise errors.ServiceUnavailable("the server is busy")
+
+        here.api.before_write = refuse
+        (folder / "dns.yaml").unlink()
+        await quiet(here)
+        await here.settle(60)
+        assert refused == ["dns-node-1"] * 3
+        assert here.api.one(kinds.POD, "dns-node-1", "kube-system") is None
