@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from edgek.model import durations
+from edgek.model import durations, node_labels, selectors
 from edgek.model.errors import UsageError
 
 DEFAULT_DATA_DIR = Path("/var/lib/edgek")
@@ -73,6 +73,12 @@ def _address(value: str) -> str:
     return str(ipaddress.ip_address(value))
 
 
+def _address_4(value: str) -> str:
+    if ipaddress.ip_address(value).version != 4:
+        raise ValueError("only IPv4 is served so far: say an address such as 192.0.2.7")
+    return str(ipaddress.ip_address(value))
+
+
 def _network(value: str) -> str:
     network = ipaddress.ip_network(value)
     if network.version != 4:
@@ -122,7 +128,17 @@ def _label(value: str) -> tuple[str, str]:
     key, equals, content = value.partition("=")
     if not key or not equals:
         raise ValueError("a label is KEY=VALUE")
+    _key(key)
+    if selectors.value_problem(content):
+        raise ValueError(f"a label's value is up to 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends; {content!r} is not")
+    if not node_labels.is_a_nodes_own(key):
+        raise ValueError(f"a node may not give itself a label of Kubernetes' own; when it is there, `edgek kubectl label node NAME {value}`")
     return key, content
+
+
+def _key(key: str) -> None:
+    if selectors.key_problem(key):
+        raise ValueError(f"{key!r} is no key: that is up to 63 letters, digits, '-', '_' and '.', perhaps below a domain, as in example.com/rack")
 
 
 def _taint(value: str) -> tuple[str, str, str]:
@@ -130,6 +146,9 @@ def _taint(value: str) -> tuple[str, str, str]:
     if not colon or effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
         raise ValueError("a taint is KEY=VALUE:EFFECT with the effect NoSchedule, PreferNoSchedule or NoExecute")
     key, _, content = pair.partition("=")
+    _key(key)
+    if selectors.value_problem(content):
+        raise ValueError(f"{content!r} is no value: that is up to 63 letters, digits, '-', '_' and '.'")
     return key, content, effect
 
 
@@ -152,18 +171,18 @@ OPTIONS: tuple[Option, ...] = (
     Option("pod-logs-dir", _absolute, None, "containers' logs (/var/log/pods)"),
     Option("cgroup-root", _absolute, None, "the cgroup below which pods run (/)"),
     Option("node-name", _text, "", "this node's name (the host's name)"),
-    Option("node-ip", _address, "", "the address by which other nodes reach this one"),
+    Option("node-ip", _address_4, "", "the address by which other nodes reach this one"),
     Option("node-external-ip", _address, (), "the address by which those outside reach this node: other nodes send VXLAN there", many=True),
     Option("node-label", _label, (), "a label KEY=VALUE for this node when it registers", many=True),
     Option("node-taint", _taint, (), "a taint KEY=VALUE:EFFECT for this node when it registers", many=True),
     Option("https-listen-port", _port, 6443, "the port of the API"),
-    Option("bind-address", _address, "0.0.0.0", "the address on which the API listens"),
-    Option("advertise-address", _address, "", "the address of the API that pods are told (the node's)"),
+    Option("bind-address", _address_4, "0.0.0.0", "the address on which the API listens"),
+    Option("advertise-address", _address_4, "", "the address of the API that pods are told (the node's)"),
     Option("tls-san", _text, (), "another name or address for the API's certificate", many=True),
     Option("cluster-cidr", _network, "10.42.0.0/16", "the pods' addresses"),
     Option("service-cidr", _network, "10.43.0.0/16", "the Services' addresses"),
     Option("service-node-port-range", _port_range, (30000, 32767), "the ports of NodePort Services"),
-    Option("cluster-dns", _address, "10.43.0.10", "the address of the cluster's DNS"),
+    Option("cluster-dns", _address_4, "10.43.0.10", "the address of the cluster's DNS"),
     Option("cluster-domain", _text, "cluster.local", "the DNS domain of the cluster"),
     Option("flannel-backend", _backend, "vxlan", "how pods reach those of other nodes: vxlan, host-gw or none"),
     Option("flannel-iface", _text, "", "the interface by which other nodes reach this one (the default route's)"),
@@ -344,9 +363,14 @@ def given_token(config: Config) -> str:
     if config.token or config.token_file is None:
         return config.token
     try:
-        return config.token_file.read_text().strip()
+        found = config.token_file.read_text().strip()
     except OSError as exc:
         raise UsageError(f"--token-file {config.token_file} cannot be read: {exc.strerror}") from None
+    except ValueError:
+        raise UsageError(f"--token-file {config.token_file} holds no text") from None
+    if not found:
+        raise UsageError(f"--token-file {config.token_file} is empty; `edgek token` on the server prints what belongs there")
+    return found
 
 
 def _checked(config: Config) -> Config:

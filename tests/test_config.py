@@ -53,6 +53,13 @@ def test_the_node_is_named_after_the_host_in_lower_case(tmp_path):
         ({"cluster_dns": "10.9.0.1"}, "10.9.0.1"),
         ({"cluster_cidr": "10.43.0.0/17"}, "10.43.0.0/17"),
         ({"node_taint": ["a=b:Sometimes"]}, "a=b:Sometimes"),
+        ({"node_taint": ["a b=c:NoSchedule"]}, "a b"),
+        ({"node_taint": [":NoSchedule"]}, "no key"),
+        ({"node_label": ["a=b=c"]}, "'b=c' is not"),
+        ({"node_label": ["_=c"]}, "'_' is no key"),
+        ({"node_label": ["node-role.kubernetes.io/worker=true"]}, "`edgek kubectl label node NAME node-role.kubernetes.io/worker=true`"),
+        ({"node_ip": "2001:db8::1"}, "only IPv4"),
+        ({"bind_address": "::"}, "only IPv4"),
         ({"log_level": "loud"}, "loud"),
         ({"node_monitor_grace_period": "40"}, "such as 45s"),
         ({"node_monitor_grace_period": "10s"}, "at least 15s"),
@@ -76,3 +83,9 @@ def test_a_bad_file_is_refused_by_name(tmp_path, text, named):
 def test_a_missing_file_that_was_asked_for_is_an_error(tmp_path):
     with pytest.raises(UsageError, match=r"none\.yaml"):
         config.load({}, {}, tmp_path / "none.yaml", "box")
+
+
+def test_a_token_file_without_a_token_is_refused_by_name(tmp_path):
+    (tmp_path / "token").write_text("\n")
+    with pytest.raises(UsageError, match=r"--token-file .*token is empty"):
+        config.given_token(load(tmp_path, {"token_file": str(tmp_path / "token")}))

@@ -33,7 +33,7 @@ QUICK_S = 120.0  # of silence; later the server is asked as often as it would be
 LEASE_S = 40  # a node whose lease is older is lost
 STATUS_S = 300.0
 REGISTER_RETRY_S = 1.0
-UNREGISTERED_RETRY_S = 10.0  # somebody's hand is slower than that
+REFUSED_RETRY_S = UNREGISTERED_RETRY_S = 10.0  # somebody's hand is slower than that
 AMENDS_S = 5.0  # for a server that has given the node up to see its new status
 REGISTER_WAIT_S = 5.0  # a node whose server is away goes on without being registered
 LEASE_NAMESPACE = "kube-node-lease"
@@ -157,16 +157,18 @@ class NodeKeeper:
 
     async def _register(self) -> None:
         wanted = node_object.new_node(self._settings, self._machine)
-        complained = False
+        complained: bool | None = None  # of a refusal, or of nothing worse than a server that is away
         while True:
             try:
                 await self._create_or_mend(wanted)
                 break
             except (errors.ApiError, Disconnected) as exc:
-                if not complained:
-                    log.warning("cannot register the node yet", node=self._settings.node_name, error=exc)
-                    complained = True
-                await trio.sleep(REGISTER_RETRY_S)
+                refused = isinstance(exc, (errors.Forbidden, errors.Invalid, errors.BadRequest))
+                if refused != complained:
+                    complained = refused
+                    remedy = {"next": "start it with other flags; what is not a node's to set, `edgek kubectl` sets on the server"} if refused else {}
+                    log.warning("cannot register the node yet", node=self._settings.node_name, error=exc, **remedy)
+                await trio.sleep(REFUSED_RETRY_S if refused else REGISTER_RETRY_S)
         self._recorder.normal(kinds.NODE, self._reference(), "Starting", "Starting kubelet.")
 
     async def _wait_to_be_registered(self) -> None:

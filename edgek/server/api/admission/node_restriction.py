@@ -4,29 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from edgek.model import kinds, objects
+from edgek.model import kinds, node_labels, objects
 from edgek.model.kinds import Kind
 from edgek.server.api.admission.base import Review, Step, refused
 from edgek.server.api.node_access import node_name
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
-KUBELET_LABELS = frozenset(
-    {
-        "kubernetes.io/hostname",
-        "kubernetes.io/arch",
-        "kubernetes.io/os",
-        "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/os",
-        "beta.kubernetes.io/instance-type",
-        "node.kubernetes.io/instance-type",
-        "failure-domain.beta.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone",
-        "topology.kubernetes.io/region",
-        "topology.kubernetes.io/zone",
-    }
-)
-KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
-KUBERNETES_DOMAINS = ("kubernetes.io", "k8s.io")
 
 
 class NodeRestriction(Step):
@@ -83,7 +66,7 @@ def _node(review: Review, node: str) -> None:
         return
     labels, before = objects.labels(review.obj), objects.labels(review.old or {})
     changed = {key for key in {*labels, *before} if labels.get(key) != before.get(key)}
-    forbidden = sorted(key for key in changed if not _is_kubelets(key))
+    forbidden = sorted(key for key in changed if not node_labels.is_a_nodes_own(key))
     if forbidden and review.operation == "CREATE":
         raise refused(review, f"node {_q(node)} is not allowed to set the following labels: {', '.join(forbidden)}")
     if forbidden:
@@ -94,18 +77,6 @@ def _node(review: Review, node: str) -> None:
             raise refused(review, f"node {_q(node)} is not allowed to modify taints")
         if objects.owners(review.obj) != objects.owners(review.old or {}):
             raise refused(review, f"node {_q(node)} is not allowed to modify ownerReferences")
-
-
-def _is_kubelets(label: str) -> bool:
-    """Whether a node may give itself this label: those of Kubernetes' own domains steer what is scheduled where."""
-    domain = label.partition("/")[0] if "/" in label else ""
-    if not _below(domain, KUBERNETES_DOMAINS):
-        return True
-    return label in KUBELET_LABELS or _below(domain, KUBELET_DOMAINS)
-
-
-def _below(domain: str, parents: tuple[str, ...]) -> bool:
-    return any(domain == parent or domain.endswith("." + parent) for parent in parents)
 
 
 def _token(review: Review, node: str) -> None:
