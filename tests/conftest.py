@@ -15,11 +15,13 @@ import shutil
 import zlib
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from trio._core import _run as trio_run
 
-# Hypothesis tries the same examples in every run, unless a test says that it searches.
-settings.register_profile("same", derandomize=True, deadline=None)
+from edgek.host import wallclock
+
+# Hypothesis tries the same examples in every run, unless a test says that it searches; and a busy machine is no reason to fail.
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("same")
 
 PROGRAMS = {
@@ -47,6 +49,12 @@ def one_order_for_each_test(request: pytest.FixtureRequest) -> None:
     seed = zlib.crc32(request.node.nodeid.encode())
     trio_run._r.seed(seed)
     random.seed(seed)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_known_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test saw of years to come is not the past of the next one."""
+    monkeypatch.setattr(wallclock._Clock, "floor", 0.0)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ connection is always emptied, and whoever waits to write gets on.
 
 **No leaked stream.** When the link is over, for whatever reason, every stream on this end breaks and every task that served one is cancelled; the
 other end sees the same, at the latest when it has heard nothing for ``SILENT_S``. Each end says something every ``ALIVE_S``, so silence means a dead
-link.
+link; a process that was stopped or starved meanwhile looks at what has come before it calls that silence.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ QUEUE = 64 * 1024  # bytes that wait for the connection; who has more to say wai
 STREAMS = 1024  # opened by the other end at once; further ones are reset
 ALIVE_S = 10.5  # longer than the pause between two renewals of a node's lease: at rest nothing else is said
 SILENT_S = 25.0
+HELD_UP_S = 2.0  # who was held up for so long himself has not read yet what was said meanwhile
 FAREWELL_S = 1.0  # for the last words of an end that is stopping
 
 GONE = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
@@ -327,8 +328,11 @@ class Link:
             self.close(f"the connection broke: {exc}")
 
     async def _watch(self) -> None:
+        due = math.inf
         while True:
             now = trio.current_time()
+            if now > due + HELD_UP_S:
+                self._heard_at = max(self._heard_at, now + HELD_UP_S - SILENT_S)
             if now >= self._heard_at + SILENT_S:
                 self.close(f"nothing was heard for {SILENT_S:.0f} s")
             if wallclock.now() > self._ends:
@@ -336,7 +340,8 @@ class Link:
             if now >= self._said_at + ALIVE_S:
                 self._said_at = now
                 self.put(ALIVE, 0)
-            await trio.sleep_until(min(self._heard_at + SILENT_S, self._said_at + ALIVE_S))
+            due = min(self._heard_at + SILENT_S, self._said_at + ALIVE_S)
+            await trio.sleep_until(due)
 
     async def _read(self) -> None:
         pending = bytearray()

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
-from edgek.client.link import ALIVE_S, SILENT_S, WINDOW, WINDOW_MOST, Link, Stream
+from edgek.client.link import ALIVE_S, HELD_UP_S, SILENT_S, WINDOW, WINDOW_MOST, Link, Stream
 from edgek.host import wallclock
 from tests.fakes.cable import Way
 
@@ -142,6 +143,24 @@ async def test_silence_ends_a_link_within_thirty_seconds(autojump_clock: MockClo
     await link.run()
     assert trio.current_time() - began == SILENT_S < 30
     assert "nothing was heard" in link.why
+
+
+async def test_who_was_stopped_himself_listens_for_a_moment_before_he_calls_it_silence(mock_clock: MockClock) -> None:
+    async with linked() as pair:
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(SILENT_S + 60)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await told(pair.agent, b"hello") == b"hello"
+    near, _ = memory_stream_pair()
+    alone = Link(near, deaf, dialled=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(alone.run)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(SILENT_S + 60)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not alone.why
+        mock_clock.jump(HELD_UP_S)
+    assert "nothing was heard" in alone.why
 
 
 async def test_a_link_at_rest_stays(autojump_clock: MockClock) -> None:

@@ -136,7 +136,7 @@ async def test_a_container_that_writes_too_much_ends_its_pod(
         await housekeeping.beat()
         await here.settle(1)
         assert here.phase() == "Running"
-        await trio.Path((await here.running()).log_path).write_bytes(b"x" * 1025)
+        await InLine().run(Path((await here.running()).log_path).write_bytes, b"x" * 1025)
         await housekeeping.beat()
         await here.settle(2)
         assert here.pod()["status"]["message"] == 'Container main exceeded its local ephemeral storage limit "1Ki". '

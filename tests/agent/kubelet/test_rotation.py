@@ -32,14 +32,14 @@ async def test_a_log_that_grew_too_long_is_moved_aside_and_reopened(tmp_path: Pa
     async with node(tmp_path) as here:
         await here.create(pod())
         here.kubelet.settings = attrs.evolve(here.kubelet.settings, log_max_bytes=100)
-        path = trio.Path((await here.running()).log_path)
-        await path.write_bytes(b"x" * 100)
+        path = Path((await here.running()).log_path)
+        await InLine().run(path.write_bytes, b"x" * 100)
         await rotation.check(here.kubelet, InLine())
         assert ("reopen_log", (await here.running()).id) not in here.runtime.calls
-        await path.write_bytes(b"x" * 101)
+        await InLine().run(path.write_bytes, b"x" * 101)
         await rotation.check(here.kubelet, InLine())
         assert here.runtime.calls[-1] == ("reopen_log", (await here.running()).id)
-        assert len(list(Path(path).parent.glob("0.log.*"))) == 1
+        assert len(list(path.parent.glob("0.log.*"))) == 1
 
 
 async def test_a_log_that_cannot_be_reopened_stays_where_it_is(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
@@ -48,8 +48,8 @@ async def test_a_log_that_cannot_be_reopened_stays_where_it_is(tmp_path: Path, a
     async with node(tmp_path) as here:
         await here.create(pod())
         here.kubelet.settings = attrs.evolve(here.kubelet.settings, log_max_bytes=100)
-        path = trio.Path((await here.running()).log_path)
-        await path.write_bytes(b"x" * 101)
+        path = Path((await here.running()).log_path)
+        await InLine().run(path.write_bytes, b"x" * 101)
         here.runtime.failures["reopen_log"] = [RuntimeFailure("container is not running")]
         await rotation.check(here.kubelet, InLine())
-        assert (await path.stat()).st_size == 101
+        assert rotation.size(path) == 101
