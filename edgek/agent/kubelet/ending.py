@@ -7,7 +7,7 @@ import trio
 
 from edgek.agent.kubelet.actions import Kill, KillContainers
 from edgek.agent.kubelet.handlers import Target, ask
-from edgek.agent.kubelet.lifecycle import Seen, members
+from edgek.agent.kubelet.lifecycle import Seen, field_path, members
 from edgek.agent.kubelet.settings import KubeletSettings
 from edgek.agent.runtime.runtime import Runtime, RuntimeFailure
 from edgek.client.events import Recorder
@@ -42,7 +42,7 @@ class Ender:
             await self._kill(kill, kill.grace_s - (trio.current_time() - began), action.why, pod, seen)
 
     async def _kill(self, kill: Kill, grace_s: float, why: str, pod: Object | None, seen: Seen) -> None:
-        path, began = f"spec.containers{{{kill.name}}}", trio.current_time()
+        path, began = field_path(pod or {}, kill.name), trio.current_time()
         if pod is not None:
             self.recorder.normal(kinds.POD, pod, "Killing", why or f"Stopping container {kill.name}", field_path=path)
         if kill.pre_stop and grace_s > 0:

@@ -13,7 +13,8 @@ import trio
 from edgek.agent.runtime.runtime import Runtime, RuntimeFailure, RuntimeGone
 from edgek.model.objects import Object
 
-BODY_MOST = 10 << 10  # bytes of an answer that are read at all
+HEAD_MOST = 64 << 10  # bytes of an answer before its body: who sends more is no server that is to be asked
+BODY_MOST = 10 << 10  # bytes of a body that are read at all
 REDIRECTS_MOST = 10
 
 
@@ -122,21 +123,22 @@ async def _get(scheme: str, host: str, port: int, path: str, headers: Mapping[st
         lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "Connection: close", "", ""]
         await raw.send_all("\r\n".join(lines).encode())
         received = b""
-        while b"\r\n\r\n" not in received or len(received) < BODY_MOST:
+        while not _enough(received):
             chunk = await raw.receive_some(BODY_MOST)
             if not chunk:
                 break
             received += chunk
-            if b"\r\n\r\n" in received and _complete(received):
-                break
     finally:
         with contextlib.suppress(trio.BrokenResourceError):
             await trio.aclose_forcefully(raw)
     return _parsed(received)
 
 
-def _complete(received: bytes) -> bool:
-    head, _, body = received.partition(b"\r\n\r\n")
+def _enough(received: bytes) -> bool:
+    """Whether the answer is whole, or as much of it is here as is read at all."""
+    head, blank, body = received.partition(b"\r\n\r\n")
+    if not blank or len(body) >= BODY_MOST:
+        return len(received) >= (BODY_MOST if blank else HEAD_MOST)
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-length" and value.strip().isdigit():

@@ -6,7 +6,8 @@ import base64
 import binascii
 import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -60,13 +61,13 @@ class Images:
     async def ensure(self, pod: Object, container: Object) -> Image:
         """The container's image, by its pull policy. Raises PullFailed."""
         reference = str(container.get("image") or "")
-        path = f"spec.containers{{{container['name']}}}"
+        path = lifecycle.field_path(pod, str(container["name"]))
         if not REFERENCE.fullmatch(reference):
             message = f'Failed to apply default image tag "{reference}": couldn\'t parse image name "{reference}": invalid reference format'
             self._recorder.warning(kinds.POD, pod, "InspectFailed", message, field_path=path)
             raise PullFailed("InvalidImageName", message, wallclock.now() + BACK_OFF_MOST_S)
         policy = container.get("imagePullPolicy") or _default_policy(reference)
-        async with self._locks.setdefault(reference, trio.Lock()):
+        async with self._alone_with(reference):
             if policy == "Always" and self._references.alone:
                 policy = "IfNotPresent"  # an image that is here serves better than one that cannot be asked for
             found = None if policy == "Always" else await self._runtime.image(reference)
@@ -81,6 +82,17 @@ class Images:
                 self._recorder.normal(kinds.POD, pod, "Pulled", text, field_path=path)
         self.last_used[found.id] = wallclock.now()
         return found
+
+    @asynccontextmanager
+    async def _alone_with(self, reference: str) -> AsyncIterator[None]:
+        """One at a time looks for an image and pulls it. Tags come and go for ever, so a lock goes with its last user."""
+        lock = self._locks.setdefault(reference, trio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked() and self._locks.get(reference) is lock:
+                del self._locks[reference]
 
     def forget(self, uid: str) -> None:
         for key in [key for key in self._back_offs if key[0] == uid]:
@@ -143,13 +155,15 @@ def auths_for(reference: str, secret: Object) -> list[RegistryAuth]:
     return [_auth(auth) for _, auth in sorted(matches, key=lambda pair: -len(pair[0]))]
 
 
-def _docker_config(secret: Object) -> dict[str, Any]:
+def _docker_config(secret: Object) -> dict[str, dict[str, Any]]:
+    """Entries by registry. What somebody else wrote may be anything: what is no entry is none."""
     raw = secret.get("data") or {}
     try:
         if ".dockerconfigjson" in raw:
-            return dict(orjson.loads(base64.b64decode(raw[".dockerconfigjson"])).get("auths") or {})
-        if ".dockercfg" in raw:
-            return dict(orjson.loads(base64.b64decode(raw[".dockercfg"])))
+            found = orjson.loads(base64.b64decode(raw[".dockerconfigjson"])).get("auths")
+        else:
+            found = orjson.loads(base64.b64decode(raw.get(".dockercfg") or b"e30="))
+        return {str(host): entry for host, entry in (found or {}).items() if isinstance(entry, dict)}
     except (orjson.JSONDecodeError, binascii.Error, AttributeError) as exc:
         log.warning("image pull secret cannot be read", secret=objects.key(secret), error=exc)
     return {}

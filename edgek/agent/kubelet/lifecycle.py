@@ -12,7 +12,7 @@ import attrs
 
 from edgek.agent.kubelet import labels
 from edgek.agent.runtime.runtime import ContainerStatus, SandboxStatus
-from edgek.model import objects
+from edgek.model import instants, objects
 from edgek.model.objects import Object
 
 Group = Literal["init", "sidecar", "regular", "ephemeral"]
@@ -41,6 +41,20 @@ def members(pod: Object) -> tuple[Member, ...]:
     first = [Member(c, "sidecar" if c.get("restartPolicy") == "Always" else "init") for c in spec.get("initContainers") or ()]
     regular = [Member(c, "regular") for c in spec.get("containers") or ()]
     return (*first, *regular, *(Member(c, "ephemeral") for c in spec.get("ephemeralContainers") or ()))
+
+
+FIELDS: Mapping[Group, str] = {
+    "init": "initContainers",
+    "sidecar": "initContainers",
+    "regular": "containers",
+    "ephemeral": "ephemeralContainers",
+}  # where the spec lists them
+
+
+def field_path(pod: Object, name: str) -> str:
+    """How events name a container."""
+    group: Group = next((member.group for member in members(pod) if member.name == name), "regular")
+    return f"spec.{FIELDS[group]}{{{name}}}"
 
 
 @attrs.frozen
@@ -234,7 +248,7 @@ def ended(pod: Object) -> bool:
 
 def started_at(pod: Object) -> float | None:
     start = (pod.get("status") or {}).get("startTime")
-    return parse_time(start) if start else None
+    return instants.parse(start).timestamp() if start else None
 
 
 def deadline(pod: Object, jumped_s: float = 0.0) -> float | None:
@@ -254,12 +268,6 @@ def overdue(pod: Object, now: float, jumped_s: float = 0.0) -> Verdict | None:
 def stopped_for_good(pod: Object, seen: Seen, away: AwayState) -> Verdict | None:
     """The verdict on a pod that is stopped because the server is away, and whose containers do not begin again: how they end tells nothing."""
     return AWAY if away == "stop" and seen.alive and restart_policy(pod) != "Always" and not objects.is_deleting(pod) else None
-
-
-def parse_time(stamp: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
 
 
 def is_static(pod: Object) -> bool:

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from edgek.agent.kubelet.handlers import Answer, Target, ask
-from edgek.agent.kubelet.lifecycle import Health, Member
+from edgek.agent.kubelet.lifecycle import Health, Member, field_path
 from edgek.agent.runtime.runtime import ContainerStatus, Runtime, RuntimeGone
 from edgek.client.events import Recorder
 from edgek.host import log, wallclock
@@ -158,7 +158,7 @@ class Prober:
             await trio.sleep_until(due)
 
     def _judge(self, kind: str, answer: Answer, tally: Tally, timing: Timing, subject: _Subject) -> Tally:
-        new, watched, path = tally.counted(answer.ok, timing), subject.watched, f"spec.containers{{{subject.member.name}}}"
+        new, watched, path = tally.counted(answer.ok, timing), subject.watched, field_path(subject.pod, subject.member.name)
         if not answer.ok:
             self._recorder.warning(kinds.POD, subject.pod, "Unhealthy", f"{TITLES[kind]} probe failed: {answer.text}", field_path=path)
         elif answer.warning:

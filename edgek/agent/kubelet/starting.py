@@ -13,7 +13,7 @@ from edgek.agent.kubelet.actions import StartContainer
 from edgek.agent.kubelet.environment import ConfigError, Surroundings, environment, references
 from edgek.agent.kubelet.handlers import Target, ask
 from edgek.agent.kubelet.images import Images, PullFailed
-from edgek.agent.kubelet.lifecycle import Member, Seen, is_host_network, members
+from edgek.agent.kubelet.lifecycle import Member, Seen, field_path, is_host_network, members
 from edgek.agent.kubelet.references import References, Unreachable
 from edgek.agent.kubelet.settings import KubeletSettings
 from edgek.agent.kubelet.volumes.pod_volumes import PodVolumes
@@ -79,18 +79,18 @@ class Starter:
             raise
         except RuntimeFailure as exc:
             raise self._failed(pod, member, exc.reason or "CreateContainerError", exc, RETRY_S) from None
-        self.recorder.normal(kinds.POD, pod, "Created", "Container created", field_path=field_path(member))
+        self.recorder.normal(kinds.POD, pod, "Created", "Container created", field_path=field_path(pod, member.name))
         try:
             await self.runtime.start_container(identity)
         except RuntimeGone:
             raise
         except RuntimeFailure as exc:
             raise self._failed(pod, member, exc.reason or "RunContainerError", exc, 0.0) from None
-        self.recorder.normal(kinds.POD, pod, "Started", "Container started", field_path=field_path(member))
+        self.recorder.normal(kinds.POD, pod, "Started", "Container started", field_path=field_path(pod, member.name))
         return identity
 
     def _failed(self, pod: Object, member: Member, reason: str, exc: Exception, retry_s: float) -> ActionFailed:
-        self.recorder.warning(kinds.POD, pod, "Failed", f"Error: {exc}", field_path=field_path(member))
+        self.recorder.warning(kinds.POD, pod, "Failed", f"Error: {exc}", field_path=field_path(pod, member.name))
         return ActionFailed(member.name, reason, str(exc), wallclock.now() + retry_s)
 
     async def _container(self, action: StartContainer, pod: Object, member: Member, seen: Seen, image: Image) -> Container:
@@ -150,14 +150,8 @@ class Starter:
         answer = await ask(hook, Target(identity, ip, member.spec), self.runtime, HOOK_MOST_S)
         if answer.ok:
             return
-        path = field_path(member)
+        path = field_path(pod, member.name)
         self.recorder.warning(kinds.POD, pod, "FailedPostStartHook", "PostStartHook failed", field_path=path)
         self.recorder.normal(kinds.POD, pod, "Killing", "FailedPostStartHook", field_path=path)
         await self.runtime.stop_container(identity, float((pod.get("spec") or {}).get("terminationGracePeriodSeconds") or HOOK_GRACE_S))
         raise ActionFailed(member.name, "PostStartHookError", answer.text, wallclock.now())
-
-
-def field_path(member: Member) -> str:
-    """How events name a container."""
-    section = {"regular": "containers", "ephemeral": "ephemeralContainers"}.get(member.group, "initContainers")
-    return f"spec.{section}{{{member.name}}}"

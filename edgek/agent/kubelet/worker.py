@@ -269,7 +269,7 @@ class PodWorker:
             if wait.reason == "CrashLoopBackOff":
                 where = f"{objects.name(pod)}_{objects.namespace(pod)}({self.uid})"
                 text = f"Back-off restarting failed container {wait.name} in pod {where}"
-                self._tools.recorder.warning(kinds.POD, pod, "BackOff", text, field_path=f"spec.containers{{{wait.name}}}")
+                self._tools.recorder.warning(kinds.POD, pod, "BackOff", text, field_path=lifecycle.field_path(pod, wait.name))
         if not finish:
             self._tools.publisher.say(pod, self._said, passing=passing)
 

@@ -52,6 +52,13 @@ async def test_http(answer: bytes, wanted: Answer) -> None:
         assert b"User-Agent: kube-probe/" in asked[0]
 
 
+async def test_a_server_that_never_ends_its_head_is_not_listened_to_for_ever() -> None:
+    async with server(b"HTTP/1.1 200 OK\r\n" + b"X-More: and more\r\n" * 100_000) as (port, _):
+        answer = await ask({"httpGet": {"port": port}}, target(), RUNTIME, 5)
+    assert not answer.ok
+    assert "malformed HTTP response" in answer.text
+
+
 async def test_a_redirect_on_the_same_host_is_followed() -> None:
     async with server(b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n") as (port, asked):
         assert (await ask({"httpGet": {"port": port}}, target(), RUNTIME, 5)).ok

@@ -40,6 +40,11 @@ def test_a_secret_that_is_no_configuration_gives_none() -> None:
     assert auths_for("a", {"data": {}}) == []
 
 
+@pytest.mark.parametrize("content", ["[1]", '{"auths": 5}', '{"auths": {"a.example": "word"}}', '{"auths": null}'])
+def test_one_that_holds_something_else_gives_none_either(content: str) -> None:
+    assert auths_for("a.example/b", {"data": {".dockerconfigjson": base64.b64encode(content.encode()).decode()}}) == []
+
+
 def with_image(reference: str, **more: object) -> Object:
     return pod(containers=[{"name": "main", "image": reference, **more}])
 
@@ -101,3 +106,19 @@ async def test_while_the_server_is_silent_a_crashed_container_starts_from_the_im
         here.runtime.end((await here.running()).id, 1)
         await here.settle(30)
         assert [call for call in here.runtime.calls if call[0] == "pull_image"], "and is asked for anew when somebody can be asked"
+
+
+async def test_events_of_an_init_container_name_it_where_the_spec_lists_it(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        first = {"name": "first", "image": "example.org/box:1", "command": ["echo", "done"]}
+        await here.create(pod(initContainers=[first]))
+        await here.settle(10)
+        said = {(event["reason"], event["involvedObject"].get("fieldPath")) for event in here.api.all(kinds.EVENT)}
+        assert {("Pulled", "spec.initContainers{first}"), ("Started", "spec.initContainers{first}"), ("Pulled", "spec.containers{main}")} <= said
+
+
+async def test_locks_go_with_their_last_user(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with node(tmp_path) as here:
+        for number in range(3):
+            await here.create(pod(f"p{number}", containers=[{"name": "main", "image": "example.org/none:1", "imagePullPolicy": "Never"}]))
+        assert here.kubelet.images._locks == {}
