@@ -1,10 +1,12 @@
 #!/bin/sh
 # Build one file that needs nothing of the machine it runs on: dist/edgek-<version>-linux-<arch>.
 #
-#     packaging/build.sh [--arch amd64|arm64] [--images DIR] [--with-kubectl FILE] [--sign KEY] [--level 1-19]
+#     packaging/build.sh [--arch amd64|arm64] [--pinned] [--images DIR] [--with-kubectl FILE] [--sign KEY] [--level 1-19]
 #
 # --arch ARCH         what it is for; this kind of machine, unless it is said. For another one it needs root: what has to run there runs under qemu, in a
 #                     Debian that is laid out below /var/cache/edgek-build (EDGEK_BUILD_CACHE) and kept
+# --pinned            what comes from Debian is what bundled.toml names, by checksum, and so is what compiles: two builds on different days are the same
+#                     bytes. It needs root, and a Debian as above. Without it, it is what this machine has installed
 # --images DIR        image tars to take along; every node that starts from the file has them
 # --with-kubectl FILE a kubectl to take along, as `edgek kubectl` and, by a symlink of that name, as kubectl
 # --sign KEY          a private Ed25519 key (openssl genpkey -algorithm ed25519 -out KEY): whoever installs by the install.sh that is laid beside the file

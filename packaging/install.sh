@@ -237,6 +237,7 @@ sum_of() { sha256sum <"$1" | cut -d' ' -f1; }
 
 refuse_file() { # WHY: as if nothing had been tried
     rm -f "$BIN_DIR/.edgek.new"
+    case $tree in */dist/????????????) rm -rf "$tree" ;; esac
     [ -n "$had_data" ] || { rm -rf "$unpacked/dist" && rmdir "$unpacked"; } 2>/dev/null || true
     [ -n "$cut_off" ] || rm -rf $PREFIX/former
     [ -e "$BIN_DIR/edgek" ] || rm -rf $PREFIX
@@ -246,7 +247,7 @@ refuse_file() { # WHY: as if nothing had been tried
 saved_as() { echo "$PREFIX/former/$(echo "$1" | tr / ,)"; }
 
 keep_former() { # what is here, for the way back; of one that was cut off, what was here before that
-    unpacked=${EDGEK_DATA_DIR:-/var/lib/edgek} # by itself, when it is run first
+    unpacked=${EDGEK_DATA_DIR:-/var/lib/edgek} tree='' # by itself, when it is run first
     if [ -d "$unpacked" ]; then had_data=1; else had_data=''; fi
     mkdir -p $PREFIX "$BIN_DIR" || die "there is no writing to $PREFIX or $BIN_DIR: mount it read-write (INSTALL_EDGEK_BIN_DIR moves the commands)"
     if [ -n "$cut_off" ]; then return; fi
@@ -269,6 +270,8 @@ put_in_place() { # FILE FLAG...
     chmod 755 "$fresh"
     settle "$fresh"
     [ "$(sum_of "$fresh")" = "$sum" ] || refuse_file "the copy of $new in $BIN_DIR is not like it: it was changed meanwhile, or the disk is broken"
+    tree=$unpacked/dist/$(tail -c 80 "$fresh" | head -c 12) # by what onefile/archive.py writes last
+    [ ! -e "$tree" ] || tree=''
     "$fresh" --version >/dev/null || refuse_file "$new does not run here (see above)"
     check_flags "$@"
     placed=1
@@ -295,8 +298,11 @@ check_flags() { # FLAG...: would the new version start with them? What a machine
     if "$fresh" check $role "$@" >"$work/check" 2>&1; then return; else code=$?; fi
     if [ $code = 1 ] && { [ -e $BIN_DIR/edgek ] || [ -n "$skip_start" ]; }; then return; fi
     cat "$work/check" >&2
-    if [ $code = 2 ]; then refuse_file 'edgek takes no such flags or settings (see above)'; fi
-    refuse_file 'this machine cannot run edgek yet'
+    case $code in
+    1) refuse_file 'this machine cannot run edgek yet' ;;
+    2) refuse_file 'edgek takes no such flags or settings (see above)' ;;
+    *) refuse_file "it cannot even look at this machine: \`edgek check\` ended with code $code (see above)" ;;
+    esac
 }
 
 take_back() { # the former version, and what it was started with; it runs again if it was stopped
@@ -379,8 +385,13 @@ check_agent() { # what it needs to join, before anything is installed
 
 escaped() { printf %s "$1" | sed "s/'/'\\\\''/g"; }
 
-quoted() { # the arguments as one line that a shell reads back as they were
-    for argument in "$@"; do printf " '%s'" "$(escaped "$argument")"; done
+quoted() { # the arguments as one line that a shell reads back as they were; plain words stay plain
+    for argument in "$@"; do
+        case $argument in
+        '' | *[!A-Za-z0-9/._:=,@+-]*) printf " '%s'" "$(escaped "$argument")" ;;
+        *) printf ' %s' "$argument" ;;
+        esac
+    done
 }
 
 quoted_for_systemd() { # which also takes \ % and $ for something of its own
@@ -633,11 +644,18 @@ stop_again() {
     esac
 }
 
+where() { # what `edgek status` must be told besides, to find this edgek
+    [ "$data" = /var/lib/edgek ] || quoted --data-dir "$data"
+    [ "$run" = /run/edgek ] || quoted --run-dir "$run"
+    [ -z "$port" ] || quoted --https-listen-port "$port"
+    [ -z "$bind" ] || quoted --bind-address "$bind"
+}
+
 say_what_next_agent() {
     cat <<NEXT
 
 ${BOLD}This machine is a node.${PLAIN} Try, here:
-    sudo edgek status
+    sudo edgek status$(where)
 
 and on the server:  sudo edgek kubectl get nodes
 Its log:  $follow
@@ -646,14 +664,15 @@ NEXT
 }
 
 say_what_next_server() {
+    named=${kubeconfig:+$(quoted --kubeconfig "$kubeconfig")}
     cat <<NEXT
 
 ${BOLD}edgek is running.${PLAIN} Try:
-    sudo edgek kubectl get nodes
-    sudo edgek kubectl create deployment web --image=nginx --replicas=2
-    sudo edgek status
+    sudo edgek kubectl$named get nodes
+    sudo edgek kubectl$named create deployment web --image=nginx --replicas=2
+    sudo edgek status$(where)
 
-Your kubectl and Helm find the cluster with:  export KUBECONFIG=/etc/edgek/edgek.yaml
+Your kubectl and Helm find the cluster with:  export KUBECONFIG=${kubeconfig:-/etc/edgek/edgek.yaml}
 Its log:  $follow
 To remove it all:  sudo edgek-uninstall
 NEXT
@@ -666,7 +685,7 @@ take_arguments() { # the flags that matter here; the others are left in $flags, 
         name=${1%%=*} value=${1#*=} words=1
         case $1 in
         --disable-agent) case ${2:-} in true | false) value=$2 words=2 ;; *) value=true ;; esac ;;
-        --join | --server | --token | --data-dir | --run-dir | --node-name | --config | --https-listen-port | --bind-address)
+        --join | --server | --token | --data-dir | --run-dir | --node-name | --config | --https-listen-port | --bind-address | --write-kubeconfig)
             [ $# -gt 1 ] || die "$1 wants a value behind it"
             value=$2 words=2 ;;
         esac
@@ -680,6 +699,7 @@ take_arguments() { # the flags that matter here; the others are left in $flags, 
         --config) EDGEK_CONFIG=$value ;;
         --https-listen-port) port=$value ;;
         --bind-address) bind=$value ;;
+        --write-kubeconfig) kubeconfig=$value ;;
         --disable-agent) agentless=$value ;;
         esac
         while [ $words -gt 0 ]; do
@@ -693,6 +713,10 @@ take_arguments() { # the flags that matter here; the others are left in $flags, 
 fill_in() { # what no flag said: variables, then the configuration file, as edgek itself does it
     data=${data:-${EDGEK_DATA_DIR:-$(setting data-dir)}} run=${run:-${EDGEK_RUN_DIR:-$(setting run-dir)}}
     data=${data:-/var/lib/edgek} run=${run:-/run/edgek}
+    for place in "$data" "$run"; do
+        case $place in /*) ;; *) die "$place will not do for --data-dir or --run-dir: say a whole path, from / on" ;; esac
+    done
+    kubeconfig=${kubeconfig:-${EDGEK_WRITE_KUBECONFIG:-$(setting write-kubeconfig)}}
     node=${node:-${EDGEK_NODE_NAME:-$(setting node-name)}}
     node=$(echo "${node:-$(uname -n)}" | tr '[:upper:]' '[:lower:]')
     port=${port:-${EDGEK_HTTPS_LISTEN_PORT:-$(setting https-listen-port)}} bind=${bind:-${EDGEK_BIND_ADDRESS:-$(setting bind-address)}}
@@ -716,7 +740,7 @@ unset EDGEK_JOIN
 set -f && set -- ${INSTALL_EDGEK_EXEC:-} "$@" && set +f
 if asked KEEP_FLAGS; then
     if [ -r $ARGUMENTS ]; then eval "set -- $(cat $ARGUMENTS)"; fi
-    for name in URL TOKEN DATA_DIR RUN_DIR NODE_NAME CONFIG HTTPS_LISTEN_PORT BIND_ADDRESS DISABLE_AGENT; do
+    for name in URL TOKEN DATA_DIR RUN_DIR NODE_NAME CONFIG HTTPS_LISTEN_PORT BIND_ADDRESS WRITE_KUBECONFIG DISABLE_AGENT; do
         said=$(kept EDGEK_$name)
         [ -z "$said" ] || eval "EDGEK_$name=\$said && export EDGEK_$name"
     done
@@ -730,7 +754,7 @@ server | agent) role=$1; shift ;;
 -* | '') ;;
 *) die "$1 is neither server nor agent, nor a flag" ;;
 esac
-flags='' data='' run='' node='' port='' bind='' agentless=''
+flags='' data='' run='' node='' port='' bind='' kubeconfig='' agentless=''
 take_arguments "$@"
 eval "set -- $flags"
 fill_in

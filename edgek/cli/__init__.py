@@ -67,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
     if first in ("--version", "-v"):
         print(f"edgek {__version__}")
         return 0
+    if first == "help" and rest:
+        return main([rest[0], "--help"])
     if first in ("--help", "-h", "help"):
         print(usage())
         return 0 if arguments else 2

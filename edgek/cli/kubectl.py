@@ -15,7 +15,8 @@ def main(arguments: Sequence[str]) -> int:
     if program is None:
         raise UsageError("there is no kubectl on the PATH; install one (Debian: apt-get install kubernetes-client) and try again")
     environment = dict(os.environ)
-    named = any(argument == "--kubeconfig" or argument.startswith("--kubeconfig=") for argument in arguments)
+    asks_for_help = any(argument in ("--help", "-h", "completion") for argument in arguments)
+    named = asks_for_help or any(argument == "--kubeconfig" or argument.startswith("--kubeconfig=") for argument in arguments)
     if not named and "KUBECONFIG" not in environment:
         kubeconfig = os.environ.get("EDGEK_WRITE_KUBECONFIG", str(config.DEFAULT_KUBECONFIG))
         if not os.access(kubeconfig, os.R_OK):

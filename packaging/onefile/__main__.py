@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -26,17 +27,23 @@ def main() -> int:
     parser.add_argument("--arch", choices=list(targets.ARCHITECTURES), default=targets.this_machine().name)
     parser.add_argument("--images", type=Path, help="a folder of image tars to take along")
     parser.add_argument("--with-kubectl", type=Path, metavar="FILE", help="a kubectl to take along")
+    parser.add_argument("--pinned", action="store_true", help="with the packages and tools that bundled.toml names alone: the same bytes on any day")
     parser.add_argument("--sign", type=Path, metavar="KEY", help="a private Ed25519 key (PEM) to sign the file with")
     parser.add_argument("--level", type=int, default=19, help="of compression, 1 to 19")
     wanted = parser.parse_args()
-    work = SOURCE / "build" / wanted.arch
+    arch = targets.ARCHITECTURES[wanted.arch]
+    apart = wanted.pinned or arch != targets.this_machine()
+    work = SOURCE / "build" / (f"{arch.name}-pinned" if wanted.pinned else arch.name)
     tree = work / "tree"
     source = sbom.source_digest(SOURCE)
     shutil.rmtree(tree, ignore_errors=True)
     bundled = pins.load()
     try:
         public_key = release.public_key(wanted.sign) if wanted.sign else ""
-        target, tools, python = _environments(targets.ARCHITECTURES[wanted.arch], work, bundled)
+        if wanted.pinned:
+            base.check_tools(arch, bundled)
+        os.environ["GOTOOLCHAIN"] = f"go{bundled.go_version}"
+        target, tools, python = _environments(arch, work, bundled, apart=apart)
         programs.build(work, tree, bundled, target)
         freeze.freeze(work, tree, SOURCE, python, target)
         launcher = programs.launcher(work, tools, bundled, target)
@@ -55,13 +62,12 @@ def main() -> int:
     return 0
 
 
-def _environments(arch: targets.Arch, work: Path, bundled: pins.Pins) -> tuple[targets.Target, Path, Path]:
+def _environments(arch: targets.Arch, work: Path, bundled: pins.Pins, *, apart: bool) -> tuple[targets.Target, Path, Path]:
     """What is built for; a Python with pip, of this machine's; the Python that freezes itself, which is the same where the target is this machine."""
-    here = targets.this_machine()
-    tools = freeze.environment(SOURCE / "build" / here.name, bundled)
-    if arch == here:
+    tools = freeze.environment(SOURCE / "build" / targets.this_machine().name, bundled)
+    if not apart:
         return targets.native(arch), tools, tools
-    target = targets.emulated(arch, base.prepare(arch, bundled))
+    target = targets.apart(arch, base.prepare(arch, bundled))
     return target, tools, freeze.foreign_environment(work, bundled, target, tools)
 
 
@@ -91,7 +97,7 @@ def _try(file: Path, work: Path, target: targets.Target) -> None:
     place = work / "selftest"
     shutil.rmtree(place, ignore_errors=True)
     ways = ({}, {"EDGEK_OWN_LIBC": "1"})  # by the machine's C library, and by the one that came along
-    for way in ways[:1] if target.enter else ways:  # emulation has its own idea of what a loader is
+    for way in ways[:1] if target.limits else ways:  # emulation has its own idea of what a loader is
         print(target.run([file, "internal-selftest"], {"EDGEK_DATA_DIR": str(place), **target.limits, **way}), end="")
     shutil.rmtree(place)
 

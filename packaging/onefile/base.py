@@ -1,4 +1,4 @@
-"""A Debian for another architecture to build in: laid out once from the packages in ``bundled.toml``, and kept.
+"""A Debian to build in, of this machine's architecture or another: laid out once from the packages in ``bundled.toml``, and kept.
 
 It is the oldest that is served (glibc 2.36). Compilers are this machine's; what runs in there, under emulation, is Python, which freezes itself.
 """
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import debian
+import targets
 from archive import digest
 from pins import BuildError, Pins
 from targets import Arch
@@ -31,10 +32,10 @@ def prepare(arch: Arch, pins: Pins) -> Path:
     """The folder with ``root`` in it. Raises BuildError."""
     wanted = pins.debian.get(arch.name)
     if not wanted:
-        raise BuildError(f"bundled.toml names no packages to build for {arch.name} with on another kind of machine: build it on one of that kind")
+        raise BuildError(f"bundled.toml names no packages to build for {arch.name} with")
     if os.geteuid() != 0:
-        raise BuildError(f"a build for {arch.name} on another machine needs root: it runs in a Debian of its own")
-    if not (EMULATORS / f"qemu-{arch.kernel}").exists():
+        raise BuildError("--pinned, and a build for another kind of machine, need root: they run in a Debian of their own")
+    if arch != targets.this_machine() and not (EMULATORS / f"qemu-{arch.kernel}").exists():
         raise BuildError(f"this kernel starts no programs for {arch.name}: install qemu-user-static and binfmt-support, then run packaging/build.sh")
     folder = place(arch, pins)
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -43,6 +44,14 @@ def prepare(arch: Arch, pins: Pins) -> Path:
         if not folder.exists():
             _make(folder, arch, wanted)
     return folder
+
+
+def check_tools(arch: Arch, pins: Pins) -> None:
+    """What compiles and compresses is this machine's, and other versions make other bytes. Raises BuildError."""
+    for name, version in pins.tools[arch.name].items():
+        done = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", name], check=False, capture_output=True, text=True)
+        if done.stdout != version:
+            raise BuildError(f"--pinned wants {name} {version}, and {done.stdout or 'none'} is installed: sudo apt-get install {name}={version}")
 
 
 def place(arch: Arch, pins: Pins) -> Path:
@@ -86,7 +95,9 @@ def _fetch(archives: Path, arch: Arch, wanted: dict[str, dict[str, str]]) -> lis
             debian.Apt(folder, arch.name).download(absent, fetched)
         except subprocess.CalledProcessError as error:
             said = str(error.stderr).strip().splitlines()
-            raise BuildError(f"Debian has not what bundled.toml wants ({said[-1] if said else error}): run pin.py") from error
+            raise BuildError(
+                f"Debian has not what bundled.toml wants ({said[-1] if said else error}): run pin.py, or give apt snapshot.debian.org as a source"
+            ) from error
         archives.mkdir(exist_ok=True)
         for file in fetched.iterdir():
             file.rename(archives / f"{digest(file)}.deb")

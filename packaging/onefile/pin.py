@@ -17,6 +17,7 @@ import base
 import targets
 
 PYTHON = "3.11"
+GO_VERSION = "1.26.8"  # of the compiler; go fetches it where it is another one itself
 GO = {"containerd": ("github.com/containerd/containerd/v2", "v2.4.2"), "runc": ("github.com/opencontainers/runc", "v1.5.2")}
 SOURCES = {"zstandard": "0.23.0"}  # the package that brings zstd as one file of C
 FREEZERS = ("pyinstaller==6.22.3", "setuptools==80.9.0")
@@ -48,8 +49,12 @@ def main() -> None:
     lines += ["# Debian's, beside edgek-nft and in its process only.", ""]
     for name, licence in LIBRARIES.items():
         lines += [f"[library.{name}]", f'licence = "{licence}"', ""]
-    lines += ["# Debian's too: what is built with for another architecture than the builder's. For its own that is what it has installed.", ""]
-    lines += _debian(targets.ARCHITECTURES["arm64"])
+    lines += ["[toolchain]", f'go = "{GO_VERSION}"', "", "# Debian's too, of the builder's: what compiles and compresses.", ""]
+    for arch in targets.ARCHITECTURES.values():
+        lines += _tools(arch)
+    lines += ["# And what is built with in a Debian of its own: by --pinned, and for another architecture than the builder's.", ""]
+    for arch in targets.ARCHITECTURES.values():
+        lines += _debian(arch)
     Path(__file__).with_name("bundled.toml").write_text("\n".join(lines).rstrip() + "\n")
 
 
@@ -67,10 +72,20 @@ def _python(wanted: list[str]) -> dict[str, tuple[str, set[str]]]:
     return found
 
 
+def _tools(arch: targets.Arch) -> list[str]:
+    """On this machine, which is an x86-64."""
+    suffix = "" if arch == targets.this_machine() else f"-{arch.triplet}"
+    names = (f"gcc-12{suffix}", f"binutils-{arch.triplet.replace('_', '-')}", "zstd")
+    found = {
+        name: subprocess.run(["dpkg-query", "-W", "-f", "${Version}", name], check=True, capture_output=True, text=True).stdout for name in names
+    }
+    return [f"[tools.{arch.name}]", *(f'"{name}" = "{version}"' for name, version in found.items()), ""]
+
+
 def _debian(arch: targets.Arch) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         found = base.pin(arch, Path(folder))
-    return [f"[debian.{arch.name}]", *(f'"{name}" = {{ version = "{pin[0]}", sha256 = "{pin[1]}" }}' for name, pin in sorted(found.items()))]
+    return [f"[debian.{arch.name}]", *(f'"{name}" = {{ version = "{pin[0]}", sha256 = "{pin[1]}" }}' for name, pin in sorted(found.items())), ""]
 
 
 def _download(folder: str, wanted: list[str], *options: str) -> None:

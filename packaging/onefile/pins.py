@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 FILE = Path(__file__).with_name("bundled.toml")
 
@@ -13,14 +14,17 @@ class BuildError(Exception):
 
 
 class Pins:
-    """``python`` and ``modules`` by name; ``sources`` are archives of C code; ``debian`` what another architecture is built with, by its name."""
+    """``python`` and ``modules`` by name; ``sources`` are archives of C code; ``debian`` and ``tools`` are what is built with, by the name of the
+    architecture."""
 
-    def __init__(self, tables: dict[str, dict[str, dict[str, object]]]) -> None:
+    def __init__(self, tables: dict[str, Any]) -> None:
         self.python = tables["python"]
         self.modules = tables["go"]
         self.sources = tables["source"]
         self.libraries = tables["library"]
-        self.debian: dict[str, dict[str, dict[str, str]]] = tables.get("debian", {})  # type: ignore[assignment]
+        self.go_version = str(tables["toolchain"]["go"])
+        self.tools: dict[str, dict[str, str]] = tables["tools"]
+        self.debian: dict[str, dict[str, dict[str, str]]] = tables["debian"]
 
     def requirements(self) -> str:
         """In pip's words, each with its checksums."""

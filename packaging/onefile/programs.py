@@ -13,6 +13,7 @@ from pins import BuildError, Pins
 from targets import Target
 
 HERE = Path(__file__).parent
+STRIPPED = "-s -w -buildid="  # the identity that Go makes up depends on where the C libraries lie
 REPRODUCIBLE = ("-trimpath", "-buildvcs=false", "-mod=readonly")
 NOT_WANTED = "no_btrfs no_devmapper no_zfs static_build"  # snapshotters that nobody uses on such boards
 DECODER_ONLY = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-DZSTD_LEGACY_SUPPORT=0", "-DZSTD_DISABLE_ASM")
@@ -36,14 +37,14 @@ def _containerd(work: Path, tree: Path, pin: dict[str, object], target: Target) 
     shutil.copytree(_module(pin), source)
     subprocess.run(["chmod", "-R", "u+w", source], check=True)
     shutil.copyfile(HERE / "containerd.go", source / "cmd" / "containerd" / "main.go")
-    flags = f"-s -w -X {pin['module']}/version.Version={str(pin['version']).removeprefix('v')}"
+    flags = f"{STRIPPED} -X {pin['module']}/version.Version={str(pin['version']).removeprefix('v')}"
     command = ["go", "build", *REPRODUCIBLE, "-tags", NOT_WANTED, "-ldflags", flags, "-o", f"{tree / 'bin'}/"]
     subprocess.run([*command, "./cmd/containerd", "./cmd/containerd-shim-runc-v2"], check=True, cwd=source, env={**target.go, "CGO_ENABLED": "0"})
     (tree / "bin" / "ctr").symlink_to("containerd")
 
 
 def _runc(tree: Path, pin: dict[str, object], target: Target) -> None:
-    flags = f"-s -w -extldflags -static -X main.version={str(pin['version']).removeprefix('v')}"
+    flags = f"{STRIPPED} -extldflags -static -X main.version={str(pin['version']).removeprefix('v')}"
     command = ["go", "build", *REPRODUCIBLE, "-tags", "seccomp netgo osusergo", "-ldflags", flags, "-o", tree / "bin" / "runc", "."]
     subprocess.run(command, check=True, cwd=_module(pin), env={**target.go, "CGO_ENABLED": "1"})
 

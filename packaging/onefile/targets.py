@@ -1,4 +1,5 @@
-"""What the file is built for: this kind of machine, or another one, whose programs run here in a Debian of its own under qemu's user emulation.
+"""What the file is built for: this machine's kind, with what this machine has, or in a Debian of its own, which may be of another kind: its
+programs run under qemu's user emulation then.
 
 Whatever depends on the architecture is a value in here; the steps of a build ask for it and are the same for each.
 """
@@ -66,7 +67,7 @@ def native(arch: Arch) -> Target:
     return Target(arch, Path("/"), ("gcc",), ("musl-gcc",), {**os.environ, "GOARCH": arch.name})
 
 
-def emulated(arch: Arch, base: Path, shared: Path = SOURCE) -> Target:
+def apart(arch: Arch, base: Path, shared: Path = SOURCE) -> Target:
     """``base`` is what ``base.prepare`` made; its programs see the folder that is ``shared`` at its own place, and nothing else from outside."""
     root = base / "root"
     compiler = f"{arch.triplet}-gcc"
@@ -80,4 +81,5 @@ def emulated(arch: Arch, base: Path, shared: Path = SOURCE) -> Target:
     }
     enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", str(ENTER), str(base), str(shared))
     gcc, musl_gcc = (compiler, f"--sysroot={root}"), (compiler, f"-specs={base / 'musl.specs'}")
-    return Target(arch, root, gcc, musl_gcc, go, enter, {"EDGEK_SELFTEST_EMULATED": "1"})
+    limits = {} if arch == this_machine() else {"EDGEK_SELFTEST_EMULATED": "1"}
+    return Target(arch, root, gcc, musl_gcc, go, enter, limits)

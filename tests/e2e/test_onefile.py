@@ -24,7 +24,7 @@ pytestmark = pytest.mark.onefile
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILD = REPOSITORY / "build" / "amd64"
 IMAGE, PORT = "docker.io/library/nginx:1.27", 30080
-WORSE = "#!/bin/sh\n[ $1 != --version ] || { echo edgek worse; exit 0; }\n[ $1 != internal-tool ] || { echo $(dirname $0)/share; exit 0; }\nsleep 1; exit 3\n"
+WORSE = "#!/bin/sh\n[ $1 != --version ] || { echo edgek worse; exit 0; }\n[ $1 != check ] || exit 0\n[ $1 != internal-tool ] || { echo $(dirname $0)/share; exit 0; }\nsleep 1; exit 3\n"
 TRACES = """
 ip -o link | grep -v ' eth0' | cut -d: -f2; ip route | grep -v eth0; awk '{print $5}' /proc/self/mountinfo | grep -v /run/credentials | sort
 find /sys/fs/cgroup -path '*NAME*' -type d; find /usr/local /etc/systemd/system /opt /root -mindepth 1 | sort

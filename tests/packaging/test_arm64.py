@@ -82,7 +82,7 @@ class Machine:
 
     def __init__(self, folder: Path, file: Path) -> None:
         self.folder, self.program = folder, folder / "edgek"
-        self.target = targets.emulated(ARM64, base.place(ARM64, pins.load()), folder)
+        self.target = targets.apart(ARM64, base.place(ARM64, pins.load()), folder)
         self.program.write_bytes(file.read_bytes())
         self.program.chmod(0o755)
         self.environment = {"PATH": targets.SEARCH, "HOME": "/", "EDGEK_DATA_DIR": str(folder / "data")}

@@ -224,7 +224,7 @@ def test_a_debian_of_another_architecture_is_laid_out_and_says_what_belongs_to_w
     subprocess.run(["dpkg-deb", "--build", made, tmp_path / "some.deb"], check=True, capture_output=True)
     debian.lay_out(tmp_path / "root", [tmp_path / "some.deb"])
     assert (tmp_path / "root" / "usr" / "lib" / "aarch64-linux-gnu" / "libsome.so.1").read_text() == "a library"
-    there = targets.emulated(targets.ARCHITECTURES["arm64"], tmp_path)
+    there = targets.apart(targets.ARCHITECTURES["arm64"], tmp_path)
     assert there.packages("-W", "-f", "${Version}", "libsome1") == "1:2.3-4"
     assert there.packages("-S", "*/aarch64-linux-gnu/libsome.so.1") == "libsome1:arm64: /lib/aarch64-linux-gnu/libsome.so.1\n"
     assert "/lib/aarch64-linux-gnu/libsome.so.1" in there.packages("-L", "libsome1").splitlines()
