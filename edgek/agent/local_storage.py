@@ -24,7 +24,7 @@ from edgek.client.workqueue import WorkQueue
 from edgek.host import log
 from edgek.host.rpc import RpcError
 from edgek.host.worker import InLine, Worker
-from edgek.model import errors, kinds, objects
+from edgek.model import errors, kinds, objects, quantity
 from edgek.model.local_storage import FINALIZER, FORMER_FINALIZER, GROW, IN_USE_FINALIZER, MAKE, NODE_LABEL, TROUBLE, Making, handle, size_bytes
 from edgek.model.objects import Object
 
@@ -186,7 +186,7 @@ class LocalStorage:
         annotation = pointer(MAKE if wanted.work == "make" else GROW)
         steps: list[Mapping[str, Any]] = [{"op": "test", "path": annotation, "value": wanted.said}, {"op": "remove", "path": annotation}]
         if wanted.work == "grow" or capacity_bytes > size_bytes(wanted.size):
-            text = wanted.size if capacity_bytes <= size_bytes(wanted.size) else str(capacity_bytes)
+            text = wanted.size if capacity_bytes <= size_bytes(wanted.size) else str(quantity.of_bytes(capacity_bytes))
             steps.append({"op": "replace", "path": "/spec/capacity/storage", "value": text})
         if wanted.troubled:
             steps.append({"op": "remove", "path": pointer(TROUBLE)})

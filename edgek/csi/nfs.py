@@ -190,8 +190,8 @@ class Nfs:
         """Raises NotFound unless that is what is mounted at ``path``, as far as the table tells."""
         there = at(self._mounts.table(), exact(path)) if path.is_absolute() else None
         found = exports.read_id(volume_id)
-        start = source_of(found[0].server, found[0].share) if found else ""
-        if there is None or not there.served or not there.source.startswith(start):
+        start = source_of(found[0].server, found[0].share).rstrip("/") if found else ""
+        if there is None or not there.served or not f"{there.source}/".startswith(f"{start}/" if start else ""):
             raise NotFound(f"volume {volume_id!r} is not at {path}")
 
 

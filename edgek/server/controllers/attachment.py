@@ -70,10 +70,17 @@ class AttachmentController:
             Watch(self._pods, self._keys_of_pod),
             Watch(self._claims, lambda key, old, new: [(new or old)["spec"].get("volumeName") or ""]),
             Watch(self._volumes, lambda key, old, new: [key]),
-            Watch(self._attachments, lambda key, old, new: [_volume_of(new or old)]),
+            Watch(self._attachments, self._keys_of_attachment),
             Watch(self._drivers, lambda key, old, new: [name for name, each in self._volumes.items.items() if _driver(each) == key]),
             Watch(self._nodes, lambda key, old, new: [_volume_of(each) for each in self._attachments.by_index("node", key)]),
         ]
+
+    def _keys_of_attachment(self, key: str, old: Object | None, new: Object | None) -> Iterable[str]:
+        if old is not None and new is None:
+            self._unwanted.pop(key, None)
+            self._told.discard(objects.uid(old))
+        shown = new or old
+        return [_volume_of(shown)] if shown is not None else []
 
     def _keys_of_pod(self, key: str, old: PodView | None, new: PodView | None) -> Iterable[str]:
         for pod in filter(None, (old, new)):

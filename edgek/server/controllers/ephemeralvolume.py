@@ -55,9 +55,11 @@ class EphemeralVolumeController:
         made["metadata"]["namespace"] = objects.namespace(pod)
         try:
             await self._cluster.create(self._claims, made)
-        except errors.Forbidden as exc:
-            if not podmaking.is_terminating_namespace(exc):
-                raise
+        except (errors.Forbidden, errors.Invalid) as exc:
+            if isinstance(exc, errors.Forbidden) and podmaking.is_terminating_namespace(exc):
+                return
+            self._events.warning(kinds.POD, pod, "FailedBinding", f"ephemeral volume {volume['name']}: create PVC {objects.key(made)}: {exc}")
+            raise
 
     def _pod_of_lost(self, key: str, old: Object | None, new: Object | None) -> Iterable[str]:
         owner = objects.controller_of(old) if old is not None and new is None else None

@@ -207,8 +207,8 @@ class VolumeBindingController:
             volume = await self._set_phase(volume, "Released")
         marks, policy = objects.annotations(volume), volume["spec"].get("persistentVolumeReclaimPolicy")
         if policy == "Delete" and phase != "Failed" and PROVISIONED_BY not in marks and not objects.is_deleting(volume):
-            await self._set_phase(volume, "Failed")  # nobody made it, so nobody can delete it
             message = f'error getting deleter volume plugin for volume "{objects.name(volume)}": no deletable volume plugin matched'
+            await self._set_phase(volume, "Failed", message)  # nobody made it, so nobody can delete it
             self._events.warning(kinds.PERSISTENT_VOLUME, volume, "VolumeFailedDelete", message)
 
     async def _give_up(self, volume: Object) -> None:
@@ -235,11 +235,13 @@ class VolumeBindingController:
             meta = {**meta, "annotations": {**objects.annotations(volume), BY_CONTROLLER: "yes"}}
         return await self._cluster.update(self._volumes, {**volume, "metadata": meta, "spec": {**volume["spec"], "claimRef": reference}})
 
-    async def _set_phase(self, volume: Object, phase: str) -> Object:
+    async def _set_phase(self, volume: Object, phase: str, message: str = "") -> Object:
         status: dict[str, Any] = volume.get("status") or {}
         if status.get("phase") == phase:
             return volume
-        made = {**status, "phase": phase, "lastPhaseTransitionTime": wallclock.now_rfc3339()}
+        kept = {key: value for key, value in status.items() if key != "message"}
+        told = {"message": message} if message else {}
+        made = {**kept, **told, "phase": phase, "lastPhaseTransitionTime": wallclock.now_rfc3339()}
         return await self._cluster.update(self._volumes, {**volume, "status": made}, "status")
 
 

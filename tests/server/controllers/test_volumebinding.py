@@ -196,6 +196,7 @@ async def test_a_volume_that_nobody_made_cannot_be_deleted_and_says_so(autojump_
         assert phase(cluster, "only") == "Failed"
         why = 'error getting deleter volume plugin for volume "only": no deletable volume plugin matched'
         assert ("VolumeFailedDelete", why) in cluster.events()
+        assert cluster.get(kinds.PERSISTENT_VOLUME, "only")["status"]["message"] == why
         assert await cluster.writes_in(600) == []
 
 

@@ -24,6 +24,7 @@ WAIT_MOST_S = 10.0  # then the pod says what it waits for, and asks again
 LOOK_AGAIN_S = 1.0  # at the attachment, where nobody writes volumesAttached
 RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 60.0
+WAIT = "WaitForAttach"  # upstream's name of the step
 
 
 def attachment_name(driver: str, handle: str, node: str) -> str:
@@ -94,7 +95,7 @@ class Attachments:
                     why = "it is not yet in the node's volumesInUse"
                     await moved.wait()
                     continue
-                found = await self._find(record.attachment)
+                found = await self._find(record)
                 status = (found or {}).get("status") or {}
                 if found and status.get("attached") and not objects.is_deleting(found):
                     return dict(status.get("attachmentMetadata") or {})
@@ -102,15 +103,16 @@ class Attachments:
                 with trio.move_on_after(LOOK_AGAIN_S):
                     await moved.wait()
         self._waiting.add(uid)
-        raise VolumeFailed(f"timed out waiting for external-attacher of {record.driver} CSI driver to attach volume {record.handle}: {why}")
+        message = f"timed out waiting for external-attacher of {record.driver} CSI driver to attach volume {record.handle}: {why}"
+        raise VolumeFailed(message, record.name, WAIT)
 
-    async def _find(self, name: str) -> Object | None:
+    async def _find(self, record: Record) -> Object | None:
         try:
-            return await self._client.find(kinds.VOLUME_ATTACHMENT, name)
+            return await self._client.find(kinds.VOLUME_ATTACHMENT, record.attachment)
         except errors.Forbidden:
             return None  # a node may only read those that are there and its own
         except errors.ApiError as exc:
-            raise VolumeFailed(str(exc)) from None
+            raise VolumeFailed(str(exc), record.name, WAIT) from None
 
     async def _report(self) -> None:
         wanted = tuple(sorted(await self._in_use()))

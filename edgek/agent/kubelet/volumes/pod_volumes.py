@@ -145,7 +145,8 @@ class PodVolumes:
             lane = self._lanes.of(objects.uid(pod), f"{mount['name']} in {container['name']}")
             return await lane.run(sub_path.bind, path, part, target, self._mounter, within_s=ANSWER_MOST_S)
         except (VolumeFailed, OSError) as exc:
-            raise ConfigError(f"failed to prepare subPath for volumeMount {mount['name']!r} of container {container['name']!r}: {exc}") from None
+            what = f'volumeMount "{mount["name"]}" of container "{container["name"]}"'
+            raise ConfigError(f"failed to prepare subPath for {what}: {exc}") from None
 
     async def release_parts(self, pod: Object, container_name: str) -> None:
         """Give up the subPath mounts of a container that is over, so that its successor sees the volume as it is then. Raises OSError."""

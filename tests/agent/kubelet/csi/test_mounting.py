@@ -325,9 +325,8 @@ async def test_a_pod_that_gave_up_waiting_for_its_attachment_says_why_and_is_wok
         await at.drive()
         await at.describe(attachRequired=True)
         await at.furnish()
-        with pytest.raises(
-            MountFailed, match=r"timed out waiting for external-attacher of third\.example\.com CSI driver to attach volume handle-of-pv"
-        ):
+        why = r"timed out waiting for external-attacher of third\.example\.com CSI driver to attach volume handle-of-pv"
+        with pytest.raises(MountFailed, match=f'MountVolume.WaitForAttach failed for volume "pv" : {why}'):
             await at.build(a_pod())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(at.woken.wait, "u1")
