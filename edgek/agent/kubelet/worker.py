@@ -9,12 +9,15 @@ import trio
 
 from edgek.agent.kubelet import lifecycle
 from edgek.agent.kubelet.actions import Action, Finish, Forget, KillContainers, PrepareVolumes, ResizeContainer, Wait
-from edgek.agent.kubelet.lifecycle import SANDBOX, VOLUMES, AwayState, Circumstances, Health, Seen, Trouble, Verdict
+from edgek.agent.kubelet.applied import Applied
+from edgek.agent.kubelet.freshness import Freshness
+from edgek.agent.kubelet.lifecycle import SANDBOX, VOLUMES, AwayState, Circumstances, Health, Seen, Verdict
 from edgek.agent.kubelet.observe import Observer
 from edgek.agent.kubelet.perform import Performer
 from edgek.agent.kubelet.plan import plan
 from edgek.agent.kubelet.probes import Prober
 from edgek.agent.kubelet.publish import Publisher
+from edgek.agent.kubelet.setbacks import FUTILE, PAUSE_FIRST_S, STEP, Setbacks
 from edgek.agent.kubelet.starting import ActionFailed
 from edgek.agent.kubelet.status import OURS, status
 from edgek.agent.runtime.runtime import RuntimeFailure, RuntimeGone
@@ -23,10 +26,6 @@ from edgek.host import log, wallclock
 from edgek.model import kinds, objects
 from edgek.model.objects import Object
 
-PAUSE_FIRST_S = 1.0  # after a step that failed without a reason of its own
-PAUSE_MOST_S = 60.0
-DOUBLINGS_MOST = 6
-FUTILE = "/futile"  # among the failures
 TELLING_PAUSE_S = 0.3  # most steps are over sooner, and then nobody has to look in between
 
 
@@ -61,18 +60,14 @@ class PodWorker:
         self._wake = trio.Event()
         self._scope: trio.CancelScope | None = None  # around what is being done now
         self._killing = False
-        self._troubles: dict[str, Trouble] = {}
-        self._failures: dict[str, int] = {}
-        self._volumes_ready = False
-        self._volumes_due: float | None = None
-        self._changes = 0  # of what the pod refers to: one that comes while volumes are built from what was before must not be lost
+        self._setbacks = Setbacks()
+        self._volumes = Freshness()
         self._waits: list[Wait] = []  # of the newest plan
         self._tried: tuple[list[Action], Seen] | None = None  # what was done last, and what was seen before it
-        self._applied: dict[str, Object] = {}  # by container id, the resources it has been given
+        self._applied = Applied()
         self._finishing = False
         self._said: Object = {}  # the newest status, which the API may not show yet
         self._admitted = admitted
-        self._pause_until = 0.0
         self._look_due = True  # the runtime may show something else than ``seen``
 
     # What others tell it.
@@ -84,17 +79,17 @@ class PodWorker:
 
     def refresh(self) -> None:
         """Something that the pod refers to changed: what failed for want of it may be tried again now."""
-        self._troubles.clear()
-        self._pause_until = 0.0
-        self._volumes_old()
+        self._setbacks.changed()
+        self._setbacks.go_on()
+        self._volumes.changed()
         self.wake()
 
     def update(self, pod: Object) -> None:
         """The API shows the pod anew."""
         before, self.pod = self.pod, pod
         if before is not None and _labels(before) != _labels(pod):
-            self._troubles.clear()  # an environment or a subPath may be made from these
-            self._volumes_old()
+            self._setbacks.changed()  # an environment or a subPath may be made from these
+            self._volumes.changed()
         if before is not None and _more_urgent(before, pod, killing=self._killing):
             self._interrupt()
         self._wake.set()  # mostly it is our own status coming back: the runtime need not be asked about that
@@ -146,7 +141,7 @@ class PodWorker:
             except RuntimeGone:
                 pause_s = PAUSE_FIRST_S
             except Exception as exc:  # the border of this loop: one pod's trouble is not another's
-                pause_s = self._pause_s("")
+                pause_s = self._setbacks.pause_s(STEP)
                 log.error("pod worker stumbled", pod=self._name(), error=repr(exc), retry_s=pause_s)
             await self._sleep(pause_s)
         self.looked.set()
@@ -165,16 +160,16 @@ class PodWorker:
         resting = self._finishing and not self.gone  # the API has been asked to forget it
         if todo and not resting and (todo, self.seen) == self._tried:
             self._tried = None
-            self._pause_until = trio.current_time() + self._pause_s(FUTILE)
+            self._setbacks.put_off(FUTILE)
             log.warning("a step changed nothing", pod=self._name(), step=type(todo[0]).__name__)
-        if todo and not resting and trio.current_time() >= self._pause_until:
+        if todo and not resting and not self._setbacks.left_s:
             self._tried = (todo, self.seen)
             self._look_due = True
             self.over = await self._act(todo)
             return 0.0
         if not todo:
             self._tried = None
-            self._recovered(FUTILE)
+            self._setbacks.recovered(FUTILE)
         if await self._refresh_volumes():
             return 0.0
         return self._next_look(waits)
@@ -208,17 +203,17 @@ class PodWorker:
             if verdict:
                 self.end(verdict)
         health: Mapping[str, Health] = self._tools.prober.health()
-        applied = self._resources_applied()
+        applied = self._applied.to(self.pod, self.seen)
         self._excused &= {container.id for container in self.seen.containers}
         return Circumstances(
             now,
             jumped_s=jumped_s,
             applied=applied,
-            unfit=self._unfit(applied),
+            unfit=self._unfit(),
             health={c.id: health[c.id] for c in self.seen.containers if c.id in health},
-            troubles=dict(self._troubles),
+            troubles=self._setbacks.troubles,
             verdict=verdict,
-            volumes_ready=self._volumes_ready,
+            volumes_ready=self._volumes.built,
             volumes_present=self._tools.performer.volumes.present(self.uid),
             gone=self.gone,
             away=self.away,
@@ -229,21 +224,10 @@ class PodWorker:
         start = lifecycle.started_at(self._as_said() or self.pod or {})
         return 0.0 if start is None else wallclock.jumped_since(start)
 
-    def _resources_applied(self) -> Mapping[str, Object]:
-        """What running containers have been given: what we gave them, or what the API showed of them before we started."""
-        if self.pod is None:
-            return {}
-        specs = {member.name: member.spec.get("resources") or {} for member in lifecycle.members(self.pod)}
-        running = [c for c in self.seen.containers if c.state == "running" and c.name in specs]
-        self._applied = {c.id: self._applied.get(c.id) or resources_shown(self.pod, c.id) or specs[c.name] for c in running}
-        return self._applied
-
-    def _unfit(self, applied: Mapping[str, Object]) -> Verdict | None:
-        if self.pod is None or self.gone:
+    def _unfit(self) -> Verdict | None:
+        if self.pod is None or self.gone or not self._applied.differ(self.pod, self.seen):
             return None
-        specs = {member.name: member.spec.get("resources") or {} for member in lifecycle.members(self.pod)}
-        changed = any(applied[c.id] != specs[c.name] for c in self.seen.containers if c.id in applied)
-        return self._tools.unfit(self.pod) if changed else None
+        return self._tools.unfit(self.pod)
 
     def _follow_probes(self) -> None:
         pod, prober = self.pod, self._tools.prober
@@ -321,20 +305,17 @@ class PodWorker:
         performer, asked = self._tools.performer, self.pod or {}
         try:
             if isinstance(action, PrepareVolumes) and self.pod is not None:
-                await self._prepare_volumes(self.pod)
-                self._volumes_ready = True
-                self._recovered(VOLUMES)
+                await self._build_volumes(self.pod)
             else:
                 await performer.perform(action, self.uid, self.pod, self.seen)
                 if isinstance(action, ResizeContainer):
-                    self._applied[action.id] = next(m.spec.get("resources") or {} for m in lifecycle.members(asked) if m.name == action.name)
-                self._recovered(getattr(action, "name", SANDBOX))
+                    self._applied.give(asked, action.id, action.name)
+                self._setbacks.recovered(getattr(action, "name", SANDBOX))
         except ActionFailed as exc:
-            self._failed(exc)
+            self._setbacks.failed(exc)
             return exc.name not in (SANDBOX, VOLUMES)
         except (RuntimeFailure, OSError) as exc:
-            pause_s = self._pause_s("")
-            self._pause_until = trio.current_time() + pause_s
+            pause_s = self._setbacks.put_off(STEP)
             log.warning("step failed", pod=self._name(), step=type(action).__name__, error=exc, retry_s=pause_s)
             return False
         return True
@@ -344,51 +325,30 @@ class PodWorker:
             self._finishing = True
             self._tools.publisher.say(self.pod, self._said, finish=True)
 
-    def _failed(self, exc: ActionFailed) -> None:
-        retry_at = exc.retry_at if exc.retry_at is not None else wallclock.now() + self._pause_s(exc.name)
-        self._troubles[exc.name] = Trouble(exc.reason, exc.message, retry_at)
-
-    def _pause_s(self, name: str) -> float:
-        count = self._failures[name] = self._failures.get(name, 0) + 1
-        return float(min(PAUSE_FIRST_S * 2 ** min(count, DOUBLINGS_MOST), PAUSE_MOST_S))
-
-    def _recovered(self, name: str) -> None:
-        self._failures.pop(name, None)
-        self._troubles.pop(name, None)
-
-    def _volumes_old(self) -> None:
-        self._changes += 1
-        if self._volumes_ready:
-            self._volumes_due = trio.current_time()
-
-    async def _prepare_volumes(self, pod: Object) -> None:
-        """And when to do it again: at once, if something changed meanwhile."""
-        changes = self._changes
-        again = _after(await self._tools.performer.prepare_volumes(pod, self.seen))
-        self._volumes_due = again if changes == self._changes else trio.current_time()
+    async def _build_volumes(self, pod: Object) -> None:
+        await self._volumes.build(self._tools.performer.prepare_volumes(pod, self.seen))
+        self._setbacks.recovered(VOLUMES)
 
     async def _refresh_volumes(self) -> bool:
         """Bring volumes up to date where that is due; what fails is tried again later, the containers go on."""
-        if self._volumes_due is None or trio.current_time() < self._volumes_due or self.pod is None or not self.seen.alive:
+        if self._volumes.left_s > 0 or self.pod is None or not self.seen.alive:
             return False
-        self._volumes_due = None
         with trio.CancelScope() as self._scope:  # what hangs on a driver or a server does not hold up the pod's end
             try:
-                await self._prepare_volumes(self.pod)
-                self._recovered(VOLUMES)
+                await self._build_volumes(self.pod)
             except ActionFailed:
-                self._volumes_due = trio.current_time() + self._pause_s(VOLUMES)
+                self._volumes.put_off(self._setbacks.pause_s(VOLUMES))
         self._scope = None
         return True
 
     def _next_look(self, waits: Sequence[Wait]) -> float:
         """In how many seconds: times of the plan are those of the calendar, our own are not, for that may jump."""
-        today, now = wallclock.now(), trio.current_time()
+        today = wallclock.now()
         pauses = [wait.until - today for wait in waits]
-        if self._volumes_due is not None and self.seen.alive:
-            pauses.append(self._volumes_due - now)
-        if self._pause_until > now:
-            pauses.append(self._pause_until - now)
+        if self.seen.alive:
+            pauses.append(self._volumes.left_s)
+        if self._setbacks.left_s:
+            pauses.append(self._setbacks.left_s)
         return min(pauses, default=float("inf"))
 
     async def _sleep(self, seconds: float) -> None:
@@ -406,19 +366,6 @@ class PodWorker:
 
     def _name(self) -> str:
         return objects.key(self.pod) if self.pod is not None else self.uid
-
-
-def resources_shown(pod: Object, container_id: str) -> Object:
-    """What the API shows that a container has been given."""
-    for key in ("containerStatuses", "initContainerStatuses"):
-        for shown in (pod.get("status") or {}).get(key) or ():
-            if str(shown.get("containerID") or "").endswith(container_id):
-                return dict(shown.get("resources") or {})
-    return {}
-
-
-def _after(seconds: float | None) -> float | None:
-    return None if seconds is None else trio.current_time() + seconds
 
 
 def _labels(pod: Object) -> tuple[object, object]:
