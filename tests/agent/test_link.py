@@ -67,7 +67,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 @asynccontextmanager
 async def linked(membership: Membership) -> AsyncIterator[None]:
     uplink = Uplink(membership)
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(uplink.run)
             assert await uplink.current() is not None
@@ -200,7 +200,7 @@ async def test_a_server_that_stops_in_good_order_leaves_watches_where_its_next_l
             last = objects.revision((await server.client.list(kinds.NAMESPACE)).items[-1])
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert int(informer.revision) < int(last), "it was told nothing: it watches something else"
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await informer.until_at(last)
         nursery.cancel_scope.cancel()
 

@@ -58,7 +58,7 @@ async def test_certificates_that_run_out_are_renewed_while_running(server: Joina
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(membership.run)
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 while not any(request.path == "/edgek/v1/renew" for request in server.heard) or membership.folder.client.read_bytes() == before:
                     await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
@@ -70,7 +70,7 @@ async def test_certificates_that_run_out_are_renewed_while_running(server: Joina
 
 @asynccontextmanager
 async def running(membership: Membership) -> AsyncIterator[None]:
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(membership.run)
             yield

@@ -193,7 +193,7 @@ async def test_a_container_runs_and_stops_at_term(rig: Rig) -> None:
     assert dict(status.labels) == {"io.kubernetes.container.name": "main"}
     assert dict(status.annotations) == {"hash": "abc"}
     await rig.runtime.exec_sync(container_id, rig.settled, 10)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         await rig.runtime.stop_container(container_id, 30)
     status = await rig.runtime.container(container_id)
     assert status is not None

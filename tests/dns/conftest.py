@@ -45,7 +45,7 @@ async def ask(server: Server, name: str, type_: str = "A", *, tcp: bool = False,
     if edns:
         query.add_ar(dnslib.EDNS0(udp_len=4096))
     raw = query.pack()
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         if tcp:
             async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
                 await stream.send_all(len(raw).to_bytes(2) + raw)

@@ -37,17 +37,17 @@ async def answered(asker: Asker, *stations: Station) -> set[IPv4Address]:
 
 
 async def test_who_holds_the_address_answers(near: Path) -> None:
-    with contextlib.closing(netlink.in_namespace(near, lambda: Asker("eth0"))) as asker, trio.fail_after(5):
+    with contextlib.closing(netlink.in_namespace(near, lambda: Asker("eth0"))) as asker, trio.fail_after(20):
         assert await answered(asker, FAR) == {FAR.address}
 
 
 async def test_who_does_not_hold_it_is_silent(near: Path) -> None:
-    with contextlib.closing(netlink.in_namespace(near, lambda: Asker("eth0"))) as asker, trio.fail_after(5):
+    with contextlib.closing(netlink.in_namespace(near, lambda: Asker("eth0"))) as asker, trio.fail_after(20):
         assert await answered(asker, Station(IPv4Address("192.0.2.3"), FAR.mac), FAR) == {FAR.address}  # asked later, answered first
 
 
 async def test_a_link_that_goes_ends_the_waiting(near: Path) -> None:
-    with contextlib.closing(netlink.in_namespace(near, lambda: Asker("eth0"))) as asker, trio.fail_after(5):
+    with contextlib.closing(netlink.in_namespace(near, lambda: Asker("eth0"))) as asker, trio.fail_after(20):
         sh(f"ip -n {near.name} link set eth0 down")
         assert await asker.answers() == set()
         with pytest.raises(OSError):
@@ -62,7 +62,7 @@ def test_a_link_that_is_not_there_cannot_be_asked_on(near: Path) -> None:
 async def test_packets_of_a_link_are_counted(near: Path) -> None:
     with netlink.open_socket(near) as kernel:
         before = kernel.packets("eth0")
-        with contextlib.closing(netlink.in_namespace(near, lambda: Asker("eth0"))) as asker, trio.fail_after(5):
+        with contextlib.closing(netlink.in_namespace(near, lambda: Asker("eth0"))) as asker, trio.fail_after(20):
             for _ in range(3):
                 assert await answered(asker, FAR)
         after = kernel.packets("eth0")

@@ -31,7 +31,7 @@ def monitor(place: Path) -> Iterator[Monitor]:
 
 
 async def test_links_addresses_and_routes_are_heard_of_as_they_change(place: Path, monitor: Monitor) -> None:
-    with netlink.open_socket(place) as kernel, trio.fail_after(5):
+    with netlink.open_socket(place) as kernel, trio.fail_after(20):
         kernel.run(netlink.set_up(LO))
         assert [(each.name, each.up) for each in await monitor.changes() if isinstance(each, netlink.Link)] == [("lo", True)]
         kernel.run(netlink.add_address(LO, IPv4Address("10.1.0.1"), 32))

@@ -176,7 +176,7 @@ async def test_the_loop_does_not_wait_for_the_disk(tmp_path: Path, nursery: trio
     copies = Watched(tmp_path)
     await nursery.start(copies.run)
     copies.keep_pod(a_pod())
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         await wrote.wait()
     assert threads[0] is not threading.main_thread()
 

@@ -75,7 +75,7 @@ async def test_following_sees_growth_rotation_and_the_end(file: Path) -> None:
             got.append(chunk)
             seen.set()
 
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follow)
             for turn in ("grow", "rotate", "end"):

@@ -169,7 +169,7 @@ async def test_a_pod_with_volumes_runs_and_leaves_nothing(here: Here, folder: Pa
     assert "/memory tmpfs" in memory.decode()
 
     await here.client.patch(kinds.CONFIG_MAP, "cm", {"data": {"greeting": "good day"}}, "default")
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         while (await here.exec("cat", "/cm/greeting"))[1] != b"good day":
             await trio.sleep(0.02)
     assert (await here.exec("cat", "/one/greeting"))[1] == b"hello"  # a subPath stays as it was mounted

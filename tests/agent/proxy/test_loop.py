@@ -135,7 +135,7 @@ class World:
 
     async def written(self) -> None:
         """Until the kernel has been told all that changed."""
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             while not self.proxy.at_rest:
                 await trio.sleep(0.001)
 
@@ -242,7 +242,7 @@ async def test_nobody_else_speaks_to_what_listens_on_loopback_here(world):
 
 
 async def until_written(world: World, words: str) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         while words not in sh(f"ip netns exec {world.box.names['node']} nft list table ip edgek"):
             await trio.sleep(0.01)
 

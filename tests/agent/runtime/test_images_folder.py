@@ -23,7 +23,7 @@ def lay(folder: Path, name: str, reference: str) -> None:
 async def test_what_lies_there_is_imported_before_it_is_ready_and_what_comes_after_too(tmp_path: Path) -> None:
     lay(tmp_path, "first.tar", "example.org/first:1")
     (tmp_path / "notes.txt").write_text("not an image")
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with open_runtime() as runtime, trio.open_nursery() as nursery:
             await nursery.start(images_folder.run, runtime, tmp_path)
             assert imports(runtime) == ["first.tar"]
@@ -67,7 +67,7 @@ async def test_a_broken_archive_is_said_and_the_next_is_imported(tmp_path: Path,
 async def test_a_runtime_that_goes_away_meanwhile_gets_them_when_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images_folder, "AGAIN_S", 0)
     lay(tmp_path, "app.tar", "example.org/app:1")
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with open_runtime() as runtime, trio.open_nursery() as nursery:
             runtime.failures["import_images"] = [RuntimeGone("killed")]
             runtime.failures["images"] = [RuntimeGone("killed")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -137,12 +136,10 @@ async def test_one_answer_serves_all_objects_of_a_kind(backend: MemoryBackend) -
     assert len(authorizer._verdicts) == 1
 
 
-async def test_an_answer_given_before_costs_microseconds(backend: MemoryBackend) -> None:
+async def test_an_answer_given_before_is_given_without_a_look_at_any_rule(backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     await put(backend, kinds.ROLE, role(GET_PODS))
     await put(backend, kinds.ROLE_BINDING, binding(TO_ALICE))
     authorizer, question = Authorizer(backend), ask(ALICE, "get", "pods")
-    authorizer.authorize(question)
-    began = time.perf_counter()
-    for _ in range(1000):
-        authorizer.authorize(question)
-    assert (time.perf_counter() - began) / 1000 < 100e-6  # 2 us measured; the rest is for a machine that is busy elsewhere
+    before = authorizer.authorize(question)
+    monkeypatch.setattr(authorizer, "_judge", None)
+    assert authorizer.authorize(question) == before

@@ -83,7 +83,7 @@ async def perform(at: Here, request: dict[str, Any]) -> None:
         case "take down":
             await at.volumes.take_down(request["uid"])
         case "clear":
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 await at.volumes.clear(request["known"].__contains__)
         case other:
             raise ValueError(other)

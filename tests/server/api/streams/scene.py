@@ -159,7 +159,7 @@ class Talk:
         while not self._events:
             self._events += self._connection.events()
             if not self._events:
-                with trio.fail_after(5):
+                with trio.fail_after(20):
                     self._connection.receive_data(await self.stream.receive_some() or None)
         return self._events.pop(0)
 
@@ -207,7 +207,7 @@ class SpdyTalk:
     async def frame(self) -> spdy.Frame | None:
         """None once the server hung up."""
         while not self._frames:
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 received = await self.stream.receive_some()
             if not received:
                 return None

@@ -73,11 +73,11 @@ async def test_a_followed_log_comes_as_it_grows_and_is_left_when_its_reader_hang
         async with stream:
             await stream.send_all(f"GET {POD}/log?container=a&follow=true HTTP/1.1\r\nauthorization: Bearer secret-of-admin\r\n\r\n".encode())
             received = b""
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 while b"one\n" not in received:
                     received += await stream.receive_some()
             assert not scene.door.over.is_set()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await scene.door.over.wait()
 
 

@@ -77,7 +77,7 @@ async def test_a_reset_stream_ends_its_connection_into_the_pod() -> None:
             if isinstance(frame, spdy.Data) and frame.payload:
                 talk.heard[frame.stream] = frame.payload
         await talk.send(spdy.Reset(data, spdy.CANCEL))
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await over.wait()
 
 
@@ -89,7 +89,7 @@ async def test_a_client_that_hangs_up_ends_all_connections_into_the_pod() -> Non
         while not isinstance(frame := await talk.frame(), spdy.Data) or not frame.payload:
             pass
         await talk.stream.aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await over.wait()
 
 

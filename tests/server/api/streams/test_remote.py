@@ -97,7 +97,7 @@ async def test_whoever_hangs_up_ends_the_command() -> None:
         while await talk.message() != b"\x01here":
             pass
         await talk.stream.aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await scene.door.over.wait()
 
 
@@ -181,7 +181,7 @@ async def test_whoever_hangs_up_over_spdy_ends_the_command() -> None:
             if isinstance(frame, spdy.Data):
                 talk.heard[frame.stream] = frame.payload
         await talk.stream.aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await scene.door.over.wait()
 
 
