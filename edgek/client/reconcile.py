@@ -113,13 +113,15 @@ def own_key(key: str, old: Any, new: Any) -> Iterable[str]:
 
 
 class Controller(Protocol):
-    """Built as ``SomeController(cluster)``; ``watches`` is asked once, before the caches are filled.
+    """Built as ``SomeController(cluster)``; ``watches`` is asked once, before the caches are filled. ``account`` is the service account in
+    ``kube-system`` as which it acts.
 
     ``interval_s``, where a controller has one, is the least time between two looks at the same key: the first change is answered at once, a
     burst of them together.
     """
 
     name: ClassVar[str]
+    account: ClassVar[str]
     workers: ClassVar[int]
 
     def __init__(self, cluster: Cluster) -> None: ...

@@ -242,8 +242,7 @@ class Server:
     async def _run_controllers(self, *, task_status: trio.TaskStatus[None]) -> None:
         from edgek.client import reconcile
         from edgek.client.reconcile import Cluster
-        from edgek.server.controllers import CONTROLLERS
-        from edgek.server.controllers.accounts import account_of
+        from edgek.server.controllers import CONTROLLERS, user_of
 
         shared = self.client(CONTROLLERS_USER, "kube-controller-manager")
         informers, recorder = Informers(shared), Recorder(shared, "controllermanager")
@@ -257,7 +256,7 @@ class Server:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)
             for make in CONTROLLERS:
-                own = self.client(User(account_of(make.name), groups=ACCOUNT_GROUPS), f"kube-controller-manager/{make.name}")
+                own = self.client(User(user_of(make), groups=ACCOUNT_GROUPS), f"kube-controller-manager/{make.name}")
                 nursery.start_soon(reconcile.run, make(Cluster(own, informers, recorder, settings)))
             await nursery.start(informers.run)
             task_status.started()

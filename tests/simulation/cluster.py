@@ -37,8 +37,7 @@ from edgek.server.api.authz import Authorizer
 from edgek.server.api.default_objects import Settings
 from edgek.server.api.identity import AUTHENTICATED_GROUP, User
 from edgek.server.api.tokens import ServiceAccountTokens
-from edgek.server.controllers import CONTROLLERS
-from edgek.server.controllers.accounts import account_of
+from edgek.server.controllers import CONTROLLERS, user_of
 from edgek.server.scheduler.loop import Scheduler
 from edgek.server.store.backend import Event, Key
 from edgek.server.store.memory import MemoryBackend
@@ -137,7 +136,7 @@ class SimulatedCluster:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)
             for make in CONTROLLERS:
-                own = User(account_of(make.name), groups=ACCOUNT_GROUPS)
+                own = User(user_of(make), groups=ACCOUNT_GROUPS)
                 client = Client(Wire(self.exchange, own, make.name), f"kube-controller-manager/{make.name}")
                 nursery.start_soon(reconcile.run, make(Cluster(client, informers, recorder, told)))
             await nursery.start(informers.run)

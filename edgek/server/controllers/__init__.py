@@ -35,6 +35,8 @@ from edgek.server.controllers.ttlafterfinished import TtlAfterFinishedController
 from edgek.server.controllers.volumebinding import VolumeBindingController
 from edgek.server.controllers.volumeprotection import ClaimProtectionController, VolumeProtectionController
 
+ACCOUNT_PREFIX = "system:serviceaccount:kube-system:"
+
 CONTROLLERS: tuple[type[Controller], ...] = (
     ServiceAccountController,
     RootCaController,
@@ -66,3 +68,8 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ClaimProtectionController,
     VolumeProtectionController,
 )
+
+
+def user_of(controller: type[Controller]) -> str:
+    """The name of the user as whom a controller acts: upstream's account, whose role (``system:controller:...``) allows what it does and no more."""
+    return ACCOUNT_PREFIX + controller.account

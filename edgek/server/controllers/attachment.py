@@ -47,6 +47,7 @@ def user(node: Object) -> User:
 
 class AttachmentController:
     name: ClassVar[str] = "attachment"
+    account: ClassVar[str] = "attachdetach-controller"
     workers: ClassVar[int] = 2
 
     def __init__(self, cluster: Cluster) -> None:

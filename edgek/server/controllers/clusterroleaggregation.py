@@ -16,6 +16,7 @@ from edgek.server.controllers import views
 
 class ClusterRoleAggregationController:
     name: ClassVar[str] = "clusterrole-aggregation"
+    account: ClassVar[str] = "clusterrole-aggregation-controller"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

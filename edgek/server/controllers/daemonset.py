@@ -25,6 +25,7 @@ GENERATION_LABEL = "pod-template-generation"
 
 class DaemonSetController:
     name: ClassVar[str] = "daemonset"
+    account: ClassVar[str] = "daemon-set-controller"
     workers: ClassVar[int] = 2
     interval_s: ClassVar[float] = 0.02
 

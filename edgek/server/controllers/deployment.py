@@ -20,6 +20,7 @@ from edgek.server.controllers.views import PodView
 
 class DeploymentController:
     name: ClassVar[str] = "deployment"
+    account: ClassVar[str] = "deployment-controller"
     workers: ClassVar[int] = 5
     interval_s: ClassVar[float] = 0.02
 

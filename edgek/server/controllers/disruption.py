@@ -31,6 +31,7 @@ class _Need:
 
 class DisruptionController:
     name: ClassVar[str] = "disruption"
+    account: ClassVar[str] = "disruption-controller"
     workers: ClassVar[int] = 2
     interval_s: ClassVar[float] = 0.1
 

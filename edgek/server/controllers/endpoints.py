@@ -22,6 +22,7 @@ Ports = tuple[tuple[str, int, str, str], ...]
 
 class EndpointsController:
     name: ClassVar[str] = "endpoints"
+    account: ClassVar[str] = "endpoint-controller"
     workers: ClassVar[int] = 5
     interval_s: ClassVar[float] = 0.1
 

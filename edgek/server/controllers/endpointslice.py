@@ -23,6 +23,7 @@ def zone(node: Object) -> str | None:
 
 class EndpointSliceController:
     name: ClassVar[str] = "endpointslice"
+    account: ClassVar[str] = "endpointslice-controller"
     workers: ClassVar[int] = 5
     interval_s: ClassVar[float] = 0.1
 

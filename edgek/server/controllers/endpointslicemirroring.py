@@ -19,6 +19,7 @@ NOT_COPIED = frozenset({"kubectl.kubernetes.io/last-applied-configuration", "end
 
 class EndpointSliceMirroringController:
     name: ClassVar[str] = "endpointslicemirroring"
+    account: ClassVar[str] = "endpointslicemirroring-controller"
     workers: ClassVar[int] = 2
 
     def __init__(self, cluster: Cluster) -> None:

@@ -14,6 +14,7 @@ from edgek.server.controllers.views import PodView
 
 class EphemeralVolumeController:
     name: ClassVar[str] = "ephemeralvolume"
+    account: ClassVar[str] = "ephemeral-volume-controller"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

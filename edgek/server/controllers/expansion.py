@@ -25,6 +25,7 @@ HOPELESS = tuple(f"rpc error: code = {code} " for code in ("InvalidArgument", "O
 
 class ExpansionController:
     name: ClassVar[str] = "expansion"
+    account: ClassVar[str] = "expand-controller"
     workers: ClassVar[int] = 2
 
     def __init__(self, cluster: Cluster) -> None:

@@ -34,6 +34,7 @@ class _Owners:
 
 class GarbageController:
     name: ClassVar[str] = "garbage"
+    account: ClassVar[str] = "generic-garbage-collector"
     workers: ClassVar[int] = 10
 
     def __init__(self, cluster: Cluster) -> None:

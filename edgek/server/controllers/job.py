@@ -52,6 +52,7 @@ class _Backoff:
 
 class JobController:
     name: ClassVar[str] = "job"
+    account: ClassVar[str] = "job-controller"
     workers: ClassVar[int] = 5
     interval_s: ClassVar[float] = 0.02
 

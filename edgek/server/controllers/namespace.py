@@ -33,6 +33,7 @@ class _Left:
 
 class NamespaceController:
     name: ClassVar[str] = "namespace"
+    account: ClassVar[str] = "namespace-controller"
     workers: ClassVar[int] = 2
     interval_s: ClassVar[float] = 0.05
 

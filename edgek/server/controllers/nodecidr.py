@@ -16,6 +16,7 @@ class NodeCidrController:
     """One worker: two could give the same part to two nodes."""
 
     name: ClassVar[str] = "nodecidr"
+    account: ClassVar[str] = "node-controller"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

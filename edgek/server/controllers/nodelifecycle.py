@@ -30,6 +30,7 @@ def heartbeat(lease: Object) -> str | None:
 
 class NodeLifecycleController:
     name: ClassVar[str] = "nodelifecycle"
+    account: ClassVar[str] = "node-controller"
     workers: ClassVar[int] = 2
 
     def __init__(self, cluster: Cluster) -> None:

@@ -24,6 +24,7 @@ def presence(node: Object) -> str:
 
 class PodGcController:
     name: ClassVar[str] = "podgc"
+    account: ClassVar[str] = "pod-garbage-collector"
     workers: ClassVar[int] = 2
 
     def __init__(self, cluster: Cluster) -> None:

@@ -43,6 +43,7 @@ AWAY = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachabl
 
 class ProvisioningController:
     name: ClassVar[str] = "provisioning"
+    account: ClassVar[str] = "persistent-volume-binder"
     workers: ClassVar[int] = 4
 
     def __init__(self, cluster: Cluster) -> None:

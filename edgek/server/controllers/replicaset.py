@@ -21,6 +21,7 @@ from edgek.server.controllers.views import PodView
 
 class ReplicaSetController:
     name: ClassVar[str] = "replicaset"
+    account: ClassVar[str] = "replicaset-controller"
     component: ClassVar[str] = "replicaset-controller"
     kind: ClassVar[Kind] = kinds.REPLICA_SET
     workers: ClassVar[int] = 5

@@ -16,6 +16,7 @@ from edgek.server.controllers.views import PodView
 
 class ReplicationControllerController(ReplicaSetController):
     name: ClassVar[str] = "replicationcontroller"
+    account: ClassVar[str] = "replication-controller"
     component: ClassVar[str] = "replication-controller"
     kind: ClassVar[Kind] = kinds.REPLICATION_CONTROLLER
 

@@ -25,6 +25,7 @@ RECOUNT_S = 300.0  # what changes without coming or going (a Service's type) is 
 
 class ResourceQuotaController:
     name: ClassVar[str] = "resourcequota"
+    account: ClassVar[str] = "resourcequota-controller"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

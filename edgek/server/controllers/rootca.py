@@ -24,6 +24,7 @@ def published(obj: Object) -> Object | None:
 
 class RootCaController:
     name: ClassVar[str] = "root-ca"
+    account: ClassVar[str] = "root-ca-cert-publisher"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

@@ -28,6 +28,7 @@ def token_secret(secret: Object) -> Object | None:
 
 class SecretTokenController:
     name: ClassVar[str] = "secrettoken"
+    account: ClassVar[str] = "secret-token-controller"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

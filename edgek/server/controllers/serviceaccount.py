@@ -14,6 +14,7 @@ DEFAULT = "default"
 
 class ServiceAccountController:
     name: ClassVar[str] = "serviceaccount"
+    account: ClassVar[str] = "service-account-controller"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

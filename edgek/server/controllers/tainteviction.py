@@ -45,6 +45,7 @@ def taints(node: Object) -> tuple[NoExecute, ...] | None:
 
 class TaintEvictionController:
     name: ClassVar[str] = "tainteviction"
+    account: ClassVar[str] = "node-controller"
     workers: ClassVar[int] = 4
 
     def __init__(self, cluster: Cluster) -> None:

@@ -37,6 +37,7 @@ def ending(secret: Object) -> Ending | None:
 
 class TokenCleanerController:
     name: ClassVar[str] = "tokencleaner"
+    account: ClassVar[str] = "token-cleaner"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

@@ -14,6 +14,7 @@ from edgek.server.controllers import views
 
 class TtlAfterFinishedController:
     name: ClassVar[str] = "ttlafterfinished"
+    account: ClassVar[str] = "ttl-after-finished-controller"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

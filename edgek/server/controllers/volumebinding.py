@@ -30,6 +30,7 @@ class VolumeBindingController:
     """One worker: two claims must not choose the same volume."""
 
     name: ClassVar[str] = "volumebinding"
+    account: ClassVar[str] = "persistent-volume-binder"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

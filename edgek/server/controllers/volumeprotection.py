@@ -18,6 +18,7 @@ VOLUME_FINALIZER = "kubernetes.io/pv-protection"
 
 class ClaimProtectionController:
     name: ClassVar[str] = "pvcprotection"
+    account: ClassVar[str] = "pvc-protection-controller"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:
@@ -45,6 +46,7 @@ class ClaimProtectionController:
 
 class VolumeProtectionController:
     name: ClassVar[str] = "pvprotection"
+    account: ClassVar[str] = "pv-protection-controller"
     workers: ClassVar[int] = 1
 
     def __init__(self, cluster: Cluster) -> None:

@@ -20,7 +20,7 @@ from edgek.server.api.default_objects import Settings
 from edgek.server.api.identity import Attributes, User
 from edgek.server.api.local import LocalTransport
 from edgek.server.api.tokens import ServiceAccountTokens
-from edgek.server.controllers.accounts import account_of
+from edgek.server.controllers import CONTROLLERS, user_of
 from edgek.server.store.memory import MemoryBackend
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -210,7 +210,8 @@ async def test_the_scheduler_can_do_its_work_with_its_own_role(cluster: Cluster)
 async def test_a_controller_may_do_its_work_under_its_own_account(
     cluster: Cluster, controller: str, verb: str, group: str, resource: str, subresource: str
 ) -> None:
-    user = User(account_of(controller), groups=("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"))
+    acting = next(user_of(each) for each in CONTROLLERS if each.name == controller)
+    user = User(acting, groups=("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"))
     asked = Attributes(user, verb, group=group, version="v1", resource=resource, subresource=subresource, namespace="default")
     assert cluster.authorizer.authorize(asked).allowed
     assert not cluster.authorizer.authorize(attrs.evolve(asked, verb="create", resource="pods", group="", subresource="exec")).allowed

@@ -21,8 +21,7 @@ from edgek.host import wallclock
 from edgek.model import kinds, objects
 from edgek.server.api import bootstrap, default_objects
 from edgek.server.api.identity import AUTHENTICATED_GROUP, User
-from edgek.server.controllers import CONTROLLERS
-from edgek.server.controllers.accounts import account_of
+from edgek.server.controllers import CONTROLLERS, user_of
 from tests.fakes.keeper import KeeperNode
 from tests.fakes.nodes import PodRunner
 from tests.fakes.realapi import RealApi
@@ -79,7 +78,7 @@ async def whole_control_plane(refused: list[str], folder: Path) -> AsyncIterator
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.run)
             for make in CONTROLLERS:
-                transport = Overheard(api.transport(User(account_of(make.name), groups=ACCOUNTS)), make.name, refused)
+                transport = Overheard(api.transport(User(user_of(make), groups=ACCOUNTS)), make.name, refused)
                 cluster = Cluster(Client(transport), informers, recorder, Settings(root_ca="PEM", finished_pods_most=3))
                 nursery.start_soon(reconcile.run, make(cluster))
             nursery.start_soon(reconcile.run, runner)
