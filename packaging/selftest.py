@@ -27,7 +27,7 @@ from edgek.cni import setup
 from edgek.host import bundled, pki, tls
 from edgek.host.nft import Nft, NftError
 from edgek.model import packed
-from edgek.server.store import schema
+from edgek.server.store import mending, schema
 
 MACHINE = slice(18, 20)  # of an ELF file: e_machine
 EMULATED = "EDGEK_SELFTEST_EMULATED"  # set where the file is for another kind of machine, and runs under qemu's user emulation
@@ -76,7 +76,7 @@ def nftables() -> None:
 def sqlite() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "state.db")
-        subprocess.run(schema.command("migrate", file), check=True)
+        subprocess.run(mending.command("migrate", file), check=True)
         with sqlite3.connect(file) as connection:
             assert schema.version_of(connection) == schema.VERSION
 

@@ -48,7 +48,7 @@ COMMANDS: tuple[Command, ...] = (
 
 # Faces that edgek calls itself by, in a child process: not for people, so not in the list above.
 INTERNAL = {
-    "internal-store": "edgek.server.store.schema",
+    "internal-store": "edgek.server.store.mending",
     "internal-selftest": "selftest",  # only in a packed file: packaging/selftest.py
     "internal-tool": "edgek.cli.tool",
 }

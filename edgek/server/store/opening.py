@@ -11,7 +11,7 @@ from pathlib import Path
 from edgek.host import files, log, process
 from edgek.host.worker import Worker
 from edgek.model import errors
-from edgek.server.store import salvage, schema
+from edgek.server.store import mending, salvage, schema
 from edgek.server.store.disk import Disk, Loaded, OutdatedSchema, lock
 from edgek.server.store.rows import Damaged, Unreadable
 
@@ -78,7 +78,7 @@ def _load(path: Path, max_bytes: int) -> tuple[Disk, Loaded]:
 
 async def _in_a_child(action: str, path: Path) -> bytes:
     """What it printed."""
-    done = await process.run(schema.command(action, path), timeout_s=MEND_TIMEOUT_S, env=process.our_environment())
+    done = await process.run(mending.command(action, path), timeout_s=MEND_TIMEOUT_S, env=process.our_environment())
     if done.returncode:
         raise Unreadable(f"cannot {action} {path}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout

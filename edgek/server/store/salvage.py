@@ -1,6 +1,6 @@
 """Save what can be read of a damaged file into a fresh one, and name the rest.
 
-Runs in the child process of ``schema.py``. The damaged file stays beside the fresh one as ``*.damaged-<time>``, with its log, for a closer look.
+Runs in the child process of ``mending.py``. The damaged file stays beside the fresh one as ``*.damaged-<time>``, with its log, for a closer look.
 The swap can be cut at any point: a finished copy is named ``*.salvaged``, and whoever opens the file next completes the swap.
 """
 

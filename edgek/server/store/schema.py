@@ -1,27 +1,17 @@
-"""The file's schema and its versions: run in a short child process, never in a serving one.
-
-``sqlite_utils`` owns the schema and costs 15 MB and 110 ms to import, so a server starts ``python -m edgek.server.store.schema migrate FILE``
-only when the file's ``user_version`` is not ``VERSION`` (``disk.py``).
-"""
+"""The file's schema and its versions: ``sqlite_utils`` owns them, in a short child process (``mending.py``), never in a serving one."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgek.host import process
 from edgek.model import errors
 from edgek.server.store.readable import FIRST_REVISION
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
-
-# The word after the program's name by which edgek runs this module.
-COMMAND = "internal-store"
 
 
 def first(db: Database) -> None:
@@ -60,28 +50,6 @@ def migrate(path: Path) -> None:
     db.conn.close()
 
 
-def command(*arguments: str | Path) -> list[str]:
-    """How to run this module in a child process."""
-    return process.ourselves(COMMAND, *arguments)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """``migrate FILE`` or ``salvage FILE``; prints what salvage lost as JSON."""
-    action, path = arguments[0], Path(arguments[1])
-    os.umask(0o077)  # what it makes holds every Secret
-    try:
-        if action == "salvage":
-            from edgek.server.store.salvage import rescue
-
-            print(rescue(path, migrate).to_json())
-        else:
-            migrate(path)
-    except (errors.UsageError, sqlite3.Error, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
 def open_file(path: Path) -> Database:
     """The file seen through ``sqlite_utils``. Its connection is to be closed."""
     from sqlite_utils import Database
@@ -92,7 +60,3 @@ def open_file(path: Path) -> Database:
 
 def version_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
