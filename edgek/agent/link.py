@@ -6,6 +6,7 @@ reached by HTTPS either, unless it said itself that it takes none.
 
 A server that knows another machine as this node, which is there, takes no link from us (its ``Links`` say why): a card was copied. Then nothing is
 asked by HTTPS either, for two would write one node's status; the server is tried now and then, and the link is ours once the other one is gone.
+Likewise where it has forgotten this node.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from edgek.client.joining import (
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import BrokenOff, Head
 from edgek.client.node import NodeDoor
-from edgek.client.transport import Disconnected, Response
+from edgek.client.transport import Disconnected, Response, Unlinked
 from edgek.host import log
 from edgek.host.tls import Channel
 from edgek.model import errors
@@ -46,7 +47,7 @@ AGAIN_S = 3.0  # at most, between attempts: a server that was restarted finds it
 RESTART_S = 120.0  # a server that was away for longer was not restarted: it may wait a little
 AWAY_S = 10.0  # at most, between attempts to reach that one
 SOONEST = 0.1  # of these times
-TAKEN_S = 60.0  # at most, between attempts while another machine is this node: somebody has to do something about that
+SHUT_OUT_S = 60.0  # at most, between attempts where the server wants nothing of us: somebody has to do something about that
 STEADY_S = 60.0  # a link that lasted so long was a good one: the next time it is over is news
 WAIT_S = 5.0  # for a link that is being dialled: on a slow way a moment is some seconds
 ANSWER_S = 10.0  # the server may ask for 5 s who is at the end of our former link
@@ -68,10 +69,12 @@ class Uplink:
         self._link: Link | None = None
         self._problem = ""  # why the last attempt failed, if it did
         self._refused = False  # it was the server who said no: it takes no links
-        self._taken = False  # by another machine
+        self._shut_out = False  # or none from us: it has forgotten this node, or another machine is this node
+        self._taken = False  # the latter
         self._number = secrets.token_hex(8)  # of this process, for the server to tell it from another
         self._settled = trio.Event()  # there is a link, or the server takes none
         self._hung_up = 0  # how often in a row the server did
+        self._passed_over: list[str] = []  # why it was none of those that were dialled before the one that we are linked to
         self._door: NodeDoor | None = None
         self.when_up: Callable[[], None] = lambda: None  # called whenever there is a link
 
@@ -99,7 +102,7 @@ class Uplink:
             with trio.move_on_after(WAIT_S):
                 await self._settled.wait()
         if self._link is None and not self._refused:
-            raise Disconnected(f"no link to the server: {self._problem or 'it is being dialled'}")
+            raise Unlinked(f"no link to the server: {self._problem or 'it is being dialled'}")
         return self._link
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -109,12 +112,13 @@ class Uplink:
             began = trio.current_time()
             why, held = await self._try()
             if why != complained:
-                (log.error if self._taken else log.warning)("no link to the server", why=why)
+                (log.error if self._shut_out else log.warning)("no link to the server", why=why)
                 complained = why
             if held:
                 over = trio.current_time()
                 complained = "" if over - began > STEADY_S else complained
-            await trio.sleep(pause_s(trio.current_time() - over, first=held) if not self._taken else random.uniform(TAKEN_S / 2, TAKEN_S))
+            calm_s = random.uniform(SHUT_OUT_S / 2, SHUT_OUT_S)
+            await trio.sleep(calm_s if self._shut_out else pause_s(trio.current_time() - over, first=held))
 
     async def _try(self) -> tuple[str, bool]:
         """Why there is no link any more, and whether there was one."""
@@ -122,7 +126,8 @@ class Uplink:
             return await self._hold(), True
         except (Disconnected, errors.ApiError) as exc:
             self._problem, self._taken = str(exc), isinstance(exc, errors.Conflict)
-            self._refused = isinstance(exc, errors.ApiError) and not self._taken
+            self._shut_out = self._taken or isinstance(exc, errors.Unauthorized)
+            self._refused = isinstance(exc, errors.ApiError) and not self._shut_out
             self._membership.note_refusal(self._problem if isinstance(exc, errors.ApiError) else "")
             if self._refused:
                 self._settled.set()  # who waits may go another way
@@ -136,10 +141,11 @@ class Uplink:
         """Dial, and run the link to its end; why it ended. Raises Disconnected, ApiError."""
         channel, told = await self._dial()
         link = Link(channel, self._serve, dialled=True)
-        log.info("linked", server=self._membership.choice.current)
+        log.info("linked", server=self._membership.choice.current, **({"passed_over": "; ".join(self._passed_over)} if self._passed_over else {}))
         async with trio.open_nursery() as nursery:
             await nursery.start(link.run)
-            self._link, self._problem, self._refused, self._taken, self._hung_up = link, "", False, False, 0
+            self._link, self._problem, self._hung_up = link, "", 0
+            self._refused = self._shut_out = self._taken = False
             self._settled.set()
             self._membership.note_refusal("")
             self.when_up()
@@ -152,12 +158,14 @@ class Uplink:
     async def _dial(self) -> tuple[Channel, Mapping[str, str]]:
         """At the server that answered last, or else at the next of its addresses that answers."""
         choice = self._membership.choice
+        self._passed_over.clear()
         for left in range(len(choice) - 1, -1, -1):
             server = choice.current
             try:
                 return await self._dial_at(server)
-            except Disconnected:
+            except Disconnected as exc:
                 choice.failed(server)
+                self._passed_over.append(str(exc))
                 if not left:
                     raise
         raise Disconnected("there is no server to dial")

@@ -37,13 +37,14 @@ async def gather(config: Config) -> dict[str, Any]:
     except PermissionError:
         raise UsageError(f"{config.agent_dir} is root's; try with sudo") from None
     running = any(part["part"] == "edgek" for part in cost)
+    if running and config.refusal_file.exists():  # what the API says of the node may be about another machine
+        name = membership.config.node_name if membership else ""
+        return {**found, "node": name, "problem": f"the server takes no link: {config.refusal_file.read_text()}"}
     if membership is None:
         return {**found, "problem": "it has not joined yet" if running else "edgek does not run, and has not joined yet"}
     found["node"], found["server"] = membership.config.node_name, f"https://{membership.choice.current}"
     if not running:
         return {**found, "problem": "edgek does not run"}
-    if config.refusal_file.exists():  # what the API says of the node may be about another machine
-        return {**found, "problem": f"the server takes no link: {config.refusal_file.read_text()}"}
     return {**found, **await _asked(membership)}
 
 

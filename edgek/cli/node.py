@@ -19,7 +19,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="edgek node", description="Forget a node.")
     options.add(parser, access.OPTIONS)
     actions = parser.add_subparsers(dest="action", required=True)
-    forgetting = actions.add_parser("forget", help="delete the node, make its certificate worthless, and let another machine have its name")
+    places = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)  # the same flags may stand behind the action
+    options.add(places, access.OPTIONS)
+    words = "delete the node, make its certificate worthless, and let another machine have its name"
+    forgetting = actions.add_parser("forget", help=words, parents=[places])
     forgetting.add_argument("name", metavar="NAME")
     found = options.parse(parser, arguments)
     return trio.run(_forget, options.configure(found), found.name)

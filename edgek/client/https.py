@@ -57,10 +57,16 @@ class Server:
         except ssl.SSLCertVerificationError as exc:
             raise Disconnected(f"cannot reach {self}: {_why_not_believed(exc)}") from exc
         except (OSError, trio.TooSlowError) as exc:
-            raise Disconnected(f"cannot reach {self}: {exc or 'no answer'}") from exc
+            raise Disconnected(f"cannot reach {self}: {_plainly(exc) or 'no answer'}") from exc
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+def _plainly(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "what listens there does not speak TLS; is it the right port?"
+    return str(error)
 
 
 def _why_not_believed(error: ssl.SSLCertVerificationError) -> str:

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar, cast
 import trio
 
 from edgek.client.client import Client, WatchEvent
-from edgek.client.transport import Disconnected
+from edgek.client.transport import Disconnected, Unlinked
 from edgek.host import log
 from edgek.model import errors, objects
 from edgek.model.kinds import Kind
@@ -137,7 +137,8 @@ class Informer(Generic[V]):
             except (Disconnected, errors.ApiError) as exc:
                 complete = complete and isinstance(exc, PASSING)
                 wait_s = RETRY_FIRST_S if trio.current_time() - began > STEADY_S else wait_s
-                log.warning("cannot list or watch", kind=self.kind.resource, error=exc, retry_s=round(wait_s, 1))
+                say = log.debug if isinstance(exc, Unlinked) else log.warning
+                say("cannot list or watch", kind=self.kind.resource, error=exc, retry_s=round(wait_s, 1))
                 await trio.sleep(wait_s * random.uniform(0.5, 1.5))
                 wait_s = min(wait_s * 2, RETRY_MOST_S)
 

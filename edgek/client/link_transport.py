@@ -11,7 +11,7 @@ import trio
 from edgek.client import link_calls, link_messages
 from edgek.client.link import GONE, Link, Stream
 from edgek.client.link_calls import Head
-from edgek.client.transport import Disconnected, Request, Response, StreamResponse, Transport, lines_of
+from edgek.client.transport import Disconnected, Request, Response, StreamResponse, Transport, Unlinked, lines_of
 
 STALLED_S = 60.0  # without a byte of what is asked or answered. A long answer takes its time on a thin way; a watch has no limit
 
@@ -64,7 +64,7 @@ async def _asked(link: Link, request: Request, scope: trio.CancelScope | None = 
         await link_messages.send(stream, link_calls.request_head(request), request.body, last=True)
         yield stream, *await link_messages.receive(stream)
     except GONE as exc:
-        raise Disconnected(f"the link to the server broke: {exc}") from exc
+        raise Unlinked(f"the link to the server broke: {exc}") from exc
     finally:
         if stream is not None:
             stream.drop()
@@ -89,7 +89,7 @@ class LinkStream:
             while (message := await link_messages.receive_more(self._stream)) is not None:
                 yield message
         except GONE as exc:
-            raise Disconnected(f"the link to the server broke: {exc}") from exc
+            raise Unlinked(f"the link to the server broke: {exc}") from exc
 
     def lines(self) -> AsyncIterator[bytes]:
         return lines_of(self.chunks())

@@ -85,3 +85,7 @@ class Transport(Protocol):
 
 class Disconnected(Exception):
     """The way to the server broke, or never was: nothing is known about what became of the request. Try again."""
+
+
+class Unlinked(Disconnected):
+    """The node's link is over, or is not there: whoever keeps it has said so in the log, once for all who use it."""

@@ -29,6 +29,7 @@ from edgek.client.joining import LINK_PATH, RENEW_PATH, Cluster
 from edgek.client.link_calls import BrokenOff
 from edgek.client.link_transport import LinkTransport
 from edgek.client.node import ContainerRef, LogOptions
+from edgek.client.transport import Disconnected
 from edgek.host import pki, wallclock
 from edgek.model import errors, kinds, objects
 from edgek.server.api.streams.doors import Doors
@@ -203,6 +204,26 @@ async def test_a_server_that_stops_in_good_order_leaves_watches_where_its_next_l
         with trio.fail_after(20):
             await informer.until_at(last)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_node_that_was_forgotten_asks_for_nothing_more_and_knocks_calmly(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    membership = await join.enter(site.server.config())
+    await site.server.client.delete(kinds.SECRET, "far.node-password.edgek", "kube-system")
+    uplink = Uplink(membership)
+    transport = LinkTransport(uplink, HttpsTransport(membership.choice))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(uplink.run)
+        with trio.fail_after(5):
+            while not membership.config.refusal_file.exists():
+                await trio.sleep(0.01)
+        with pytest.raises(Disconnected, match="was forgotten"):
+            await Client(transport).list(kinds.SERVICE)
+        before = len(site.server.heard)
+        await trio.sleep(2)
+        assert len(site.server.heard) == before
+        nursery.cancel_scope.cancel()
+    assert "start the agent with --token" in membership.config.refusal_file.read_text()
+    assert capsys.readouterr().err.count("error no link to the server") == 1
 
 
 # Flapping.

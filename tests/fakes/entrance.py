@@ -65,7 +65,9 @@ class Joinable:
 
     def config(self, name: str = "far", **more: str) -> Config:
         """Of an agent that asks to join."""
-        given = {"join": f"https://127.0.0.1:{self.port}", "token": self.token, "node_name": name, "data_dir": str(self.folder / name), **more}
+        data, run = self.folder / name, self.folder / f"{name}-run"
+        run.mkdir(exist_ok=True)
+        given = {"join": f"https://127.0.0.1:{self.port}", "token": self.token, "node_name": name, "data_dir": str(data), "run_dir": str(run), **more}
         none = self.folder / "none.yaml"
         none.write_text("")
         return settings.load(given, {}, none, "host")

@@ -13,7 +13,7 @@ import attrs
 import pytest
 import trio
 
-from edgek.agent.link import AGAIN_S, FIRST_S, TAKEN_S
+from edgek.agent.link import AGAIN_S, FIRST_S, SHUT_OUT_S
 from edgek.client.link import SILENT_S
 from edgek.client.transport import Disconnected, Request
 from edgek.server.api.streams.link import ANSWER_S, ANSWER_SAME_S
@@ -67,7 +67,7 @@ async def test_nothing_flaps_and_the_copy_asks_calmly(autojump_clock: Any) -> No
         await scene.machine(up=False)
         began = trio.current_time()
         assert await stays_up(first, 3600)
-        assert scene.dials(began) <= 3600 / (TAKEN_S / 2)
+        assert scene.dials(began) <= 3600 / (SHUT_OUT_S / 2)
 
 
 async def test_a_copy_asks_for_nothing_by_any_other_way(autojump_clock: Any) -> None:
@@ -97,7 +97,7 @@ async def test_when_the_first_machine_goes_the_other_one_is_the_node(autojump_cl
         first = await scene.machine()
         copy = await scene.machine(up=False)
         first.cut()
-        with trio.fail_after(SILENT_S + TAKEN_S + ANSWER_S + 1):
+        with trio.fail_after(SILENT_S + SHUT_OUT_S + ANSWER_S + 1):
             while not copy.uplink.is_up():
                 await trio.sleep(0.1)
         assert copy.member.refusal == ""
@@ -129,7 +129,7 @@ async def test_one_whose_address_changed_is_back_sooner(autojump_clock: Any) -> 
 async def test_two_that_dial_at_once_settle(autojump_clock: Any) -> None:
     async with opened() as scene:
         wires = [LinkedWire(scene.site, scene.nursery, "far", DELAY_S) for _ in range(3)]
-        await trio.sleep(TAKEN_S)
+        await trio.sleep(SHUT_OUT_S)
         (winner,) = [wire for wire in wires if wire.uplink.is_up()]
         assert all(wire.uplink.is_taken() for wire in wires if wire is not winner)
         assert await stays_up(winner, 600)
