@@ -16,7 +16,7 @@ from edgek.csi.driver import BadRequest, Full, InTheWay, NewVolume, NotFound, Se
 from edgek.csi.folders import DEFAULT_BYTES, Folders, Record, id_of
 from edgek.csi.messages import SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_READER_ONLY, SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_WRITER
 from edgek.csi.mounts import Direct, Mounts, appear, at, exact, flags_of, reads_only, vanish
-from edgek.host.mount import Mount
+from edgek.host.mount_table import Mount
 from edgek.host.quota import ProjectQuota
 
 TOPOLOGY_KEY = "topology.hostpath.edgek.io/node"

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from edgek.csi.driver import BadRequest, Capability, Differs, InTheWay
 from edgek.csi.messages import MULTI_NODE_READER_ONLY, SINGLE_NODE_READER_ONLY
-from edgek.host import mount, remote_mount
-from edgek.host.mount import Mount
+from edgek.host import mount, mount_table, remote_mount
+from edgek.host.mount_table import Mount
 from edgek.host.remote_mount import Space
 
 HARMLESS = frozenset({"rw", "defaults", "bind"})
@@ -44,7 +44,7 @@ class Direct:
         self._kernel = mount.Kernel()
 
     def table(self) -> list[Mount]:
-        return mount.mounts()
+        return mount_table.mounts()
 
     def bind(self, source: Path, target: Path, *, read_only: bool, flags: int) -> None:
         self._kernel.bind_alone(source, target, read_only=read_only, flags=flags)
@@ -69,13 +69,13 @@ class Patient:
     """In child processes that can be given up: for what is mounted from a server that may not answer."""
 
     def table(self) -> list[Mount]:
-        return mount.mounts()
+        return mount_table.mounts()
 
     def mount_nfs(self, server: str, path: str, target: Path, options: Sequence[str]) -> None:
         remote_mount.mount_nfs(server, path, target, options)
 
     def bind(self, source: Path, target: Path, *, read_only: bool, flags: int) -> None:
-        remote_mount.bind(source, target, flags | (mount.MS_RDONLY if read_only else 0))
+        remote_mount.bind(source, target, flags | (mount_table.MS_RDONLY if read_only else 0))
 
     def restrict(self, target: Path, flags: int) -> None:
         remote_mount.restrict(target, flags)
@@ -104,10 +104,10 @@ def flags_of(names: Iterable[str]) -> int:
     """Of a bind mount. Raises BadRequest for what cannot be one."""
     flags = 0
     for name in names:
-        if name in mount.OPTIONS:
-            flags |= mount.OPTIONS[name]
+        if name in mount_table.OPTIONS:
+            flags |= mount_table.OPTIONS[name]
         elif name not in HARMLESS:
-            raise BadRequest(f"mount option {name!r} is not supported here; these are: {', '.join(mount.OPTIONS)}")
+            raise BadRequest(f"mount option {name!r} is not supported here; these are: {', '.join(mount_table.OPTIONS)}")
     return flags
 
 
@@ -117,15 +117,15 @@ def reads_only(capability: Capability) -> bool:
 
 def appear(mounts: Mounts, source: Path, target: Path, is_ours: Callable[[Mount], bool], *, read_only: bool = False, flags: int = 0) -> None:
     """Bind ``source`` to ``target``, unless it is there. Raises Differs when something else is, or the same with more rights taken away."""
-    flags = flags | (mount.MS_RDONLY if read_only else 0)
+    flags = flags | (mount_table.MS_RDONLY if read_only else 0)
     there = at(mounts.table(), target)
     if there is None:
         make_point(target)
-        mounts.bind(source, target, read_only=bool(flags & mount.MS_RDONLY), flags=flags)
+        mounts.bind(source, target, read_only=bool(flags & mount_table.MS_RDONLY), flags=flags)
         return
     if not is_ours(there):
         raise Differs(f"at {target} something else is mounted: {there.root} of {there.source}")
-    read_only = bool(flags & mount.MS_RDONLY)
+    read_only = bool(flags & mount_table.MS_RDONLY)
     if there.read_only and not read_only:
         raise Differs(f"{target} is there, read-only; it was to be writable")
     if any(name not in there.options for name in _names(flags)):
@@ -157,4 +157,4 @@ def make_point(target: Path) -> None:
 
 
 def _names(flags: int) -> list[str]:
-    return [name for name, flag in mount.OPTIONS.items() if flags & flag]
+    return [name for name, flag in mount_table.OPTIONS.items() if flags & flag]

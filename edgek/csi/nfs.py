@@ -23,7 +23,7 @@ from edgek.csi.messages import MODES, SINGLE_NODE_SINGLE_WRITER
 from edgek.csi.mounts import HARMLESS, Patient, ServerMounts, appear, at, exact, make_point, reads_only, vanish
 from edgek.csi.reach import Mounted, Reach
 from edgek.host import files
-from edgek.host.mount import Mount
+from edgek.host.mount_table import Mount
 from edgek.host.remote_mount import source_of
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgek.host import process
-from edgek.host.mount import mounts
+from edgek.host.mount_table import mounts
 
 DEFAULT = "ext4"
 PROBED_BYTES = 1 << 20  # a device whose beginning cannot be read is not blank, it is broken

@@ -8,24 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import attrs
+from edgek.host import block_device, remote_mount
+from edgek.host.mount_table import MS_RDONLY, OPTIONS, mount_points, mounts
 
-MS_RDONLY = 1
-MS_NOSUID = 2
-MS_NODEV = 4
-MS_NOEXEC = 8
 MS_REMOUNT = 32
-MS_NOATIME = 1024
 MS_BIND = 4096
 MS_REC = 16384
-MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
-
-OPTIONS = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "noatime": MS_NOATIME}  # what a bind mount has of its own
-SERVED = frozenset({"nfs", "nfs4"})
 
 
 class Mounter(Protocol):
@@ -85,14 +77,10 @@ class Kernel:
         self.mount("none", target, "", MS_REMOUNT | MS_BIND | flags)
 
     def nfs(self, server: str, path: str, target: Path, options: Sequence[str]) -> None:
-        from edgek.host import remote_mount
-
         if not self.is_mounted(target):
             remote_mount.mount_nfs(server, path, target, options)
 
     def device(self, device: Path, target: Path, kind: str, options: Sequence[str]) -> None:
-        from edgek.host import block_device
-
         words = [word for option in options for word in option.split(",") if word not in ("", "rw", "defaults")]
         flags = sum({OPTIONS[word] for word in words if word in OPTIONS})
         rest = ",".join(word for word in words if word not in OPTIONS)
@@ -107,8 +95,6 @@ class Kernel:
     def unmount(self, path: Path) -> None:
         """Lazily: who still uses it keeps it, and it vanishes when they are done. Waits a while at most for a file server."""
         if any(each.served for each in mounts() if each.point == str(path)):
-            from edgek.host import remote_mount
-
             remote_mount.unmount(path)
         while self.is_mounted(path):
             if self._libc.umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW) != 0:
@@ -117,51 +103,3 @@ class Kernel:
 
     def is_mounted(self, path: Path) -> bool:
         return str(path) in mount_points()
-
-
-@attrs.frozen
-class Mount:
-    """A line of mountinfo. ``root`` is what of the file system is mounted there; ``device`` is ``major:minor``."""
-
-    point: str
-    root: str
-    device: str
-    options: tuple[str, ...]
-    kind: str
-    source: str
-
-    @property
-    def read_only(self) -> bool:
-        return "ro" in self.options
-
-    @property
-    def served(self) -> bool:
-        """By a file server, which may not answer."""
-        return self.kind in SERVED
-
-
-def mounts() -> list[Mount]:
-    """Everything that is mounted, in the order in which it was. Asks no file system: a dead server does not hold it up."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        return [_mount(line) for line in lines]
-
-
-def _mount(line: str) -> Mount:
-    """See proc(5): optional fields end at a lone dash."""
-    own, _, of_all = line.rstrip("\n").partition(" - ")
-    _, _, device, root, point, options = own.split(" ")[:6]
-    kind, source = of_all.split(" ")[:2]
-    return Mount(_unescaped(point), _unescaped(root), device, tuple(options.split(",")), kind, _unescaped(source))
-
-
-def mount_points() -> list[str]:
-    """Where something is mounted, in the order in which it was."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        return [_unescaped(line.split(" ", 5)[4]) for line in lines]
-
-
-def _unescaped(path: str) -> str:
-    """The kernel writes blanks as ``\\040``."""
-    if "\\" not in path:
-        return path
-    return path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")

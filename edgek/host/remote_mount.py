@@ -17,7 +17,7 @@ from pathlib import Path
 import attrs
 
 from edgek.host import process
-from edgek.host.mount import OPTIONS, mount_points, mounts
+from edgek.host.mount_table import OPTIONS, mount_points, mounts
 
 HELPER = "/sbin/mount.nfs"  # of the distribution's package; it finds out which versions the server has, and starts what NFSv3 needs for locks
 VERSIONS = ("4.2", "4.1", "4.0", "3")  # that are tried without it

@@ -16,7 +16,7 @@ from edgek.csi.driver import Driver
 from edgek.csi.hostpath import HostPath
 from edgek.csi.serve import Services
 from edgek.host.message import Values
-from edgek.host.mount import Mount
+from edgek.host.mount_table import Mount
 from edgek.host.rpc import Method
 from edgek.host.worker import InLine
 from edgek.model.local_storage import HOSTPATH

@@ -11,7 +11,7 @@ import attrs
 
 from edgek.csi.export import Export
 from edgek.csi.mounts import Direct
-from edgek.host.mount import Mount
+from edgek.host.mount_table import Mount
 from edgek.host.remote_mount import Space, source_of
 
 

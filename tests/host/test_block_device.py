@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgek.host.block_device import file_system
-from edgek.host.mount import Kernel, mounts
+from edgek.host.mount import Kernel
+from edgek.host.mount_table import mounts
 
 pytestmark = pytest.mark.root
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edgek.host.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, Kernel, mount_points, mounts
+from edgek.host.mount import Kernel
+from edgek.host.mount_table import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_points, mounts
 
 
 @pytest.mark.root

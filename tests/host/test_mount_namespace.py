@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from edgek.host import process
-from edgek.host.mount import Kernel, mount_points
+from edgek.host.mount import Kernel
 from edgek.host.mount_namespace import private_mounts
+from edgek.host.mount_table import mount_points
 from edgek.host.worker import Worker
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgek.host import remote_mount
-from edgek.host.mount import MS_NOEXEC, MS_RDONLY, Kernel, mount_points, mounts
+from edgek.host.mount import Kernel
+from edgek.host.mount_table import MS_NOEXEC, MS_RDONLY, mount_points, mounts
 from edgek.host.remote_mount import MountRefused
 
 

@@ -20,7 +20,7 @@ from edgek.agent.kubelet.serve import Door
 from edgek.client.client import Client
 from edgek.client.events import Recorder
 from edgek.client.node import ContainerRef, ExecOptions, LogOptions, Terminal
-from edgek.host.mount import mount_points
+from edgek.host.mount_table import mount_points
 from edgek.model import kinds
 from edgek.model.objects import Object
 from tests.agent.kubelet import scene

@@ -24,7 +24,8 @@ from edgek.agent.runtime.runtime import Device, Mount
 from edgek.client.client import Client
 from edgek.host import log
 from edgek.host.message import Values
-from edgek.host.mount import Mounter, mount_points
+from edgek.host.mount import Mounter
+from edgek.host.mount_table import mount_points
 from edgek.host.worker import InLine, Worker
 from edgek.model import objects
 from edgek.model.kinds import Kind
