@@ -5,10 +5,9 @@ None is made any more. Those that are there are used as ever, and deleted here.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from edgek.host import log
+from edgek.host import log, trees
 
 
 def delete(volume: str, path: Path, folder: Path) -> None:
@@ -25,8 +24,8 @@ def is_ours(path: Path, folder: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """``rmtree`` does not follow symbolic links, and refuses one in the directory's own place; that link goes alone."""
+    """No link is followed, and one in the directory's own place goes alone."""
     if path.is_symlink():
         path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
+    else:
+        trees.remove(path)

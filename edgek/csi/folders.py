@@ -16,7 +16,6 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable
@@ -28,7 +27,7 @@ import attrs
 import orjson
 
 from edgek.csi.driver import Differs, Full, InTheWay, NotFound, OutOfRange, Refused, Size, Snapshot, Source
-from edgek.host import files, process, wallclock
+from edgek.host import files, process, trees, wallclock
 
 HIDDEN = ".edgek"
 DEFAULT_BYTES = 1 << 30  # of a volume for which no size was asked
@@ -134,12 +133,12 @@ class Folders:
             if not os.path.lexists(target):  # else another volume, of the same folder, was quicker
                 part.rename(target)
         _sync(target.parent)
-        _remove(part.parent)
+        trees.remove(part.parent)
 
     def _fresh(self, kind: str, id_: str) -> Path:
         """A folder to make something in. A new one each time: a copy that outlived the one of us who began it goes on elsewhere, and fails."""
         place = self._hidden / "making" / kind / id_
-        _remove(place)
+        trees.remove(place)
         place.mkdir(parents=True)
         return Path(tempfile.mkdtemp(dir=place))
 
@@ -147,11 +146,11 @@ class Folders:
         if not _SAFE_ID.fullmatch(id_):
             return  # none of ours
         record = self.find(id_)
-        _remove(self._hidden / "making" / "volumes" / id_)
+        trees.remove(self._hidden / "making" / "volumes" / id_)
         if record is not None:
             with self._guard():
                 self._take_away(id_, record)
-        _remove(self._deleted(id_))
+        trees.remove(self._deleted(id_))
         self._record(id_).unlink(missing_ok=True)
 
     def _take_away(self, id_: str, record: Record) -> None:
@@ -164,7 +163,7 @@ class Folders:
             folder.rename(self._archive(record))
 
     def _out_of_sight(self, folder: Path, going: Path) -> None:
-        _remove(going)
+        trees.remove(going)
         going.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(going)
 
@@ -244,17 +243,17 @@ class Folders:
         self._snapshot(id_).parent.mkdir(parents=True, exist_ok=True)
         part.rename(self._snapshot(id_))
         _sync(self._snapshot(id_).parent)
-        _remove(part.parent)
+        trees.remove(part.parent)
         return taken
 
     def delete_snapshot(self, id_: str) -> None:
         if not _SAFE_ID.fullmatch(id_):
             return
         going = self._hidden / "deleting" / "snapshots" / id_
-        _remove(self._hidden / "making" / "snapshots" / id_)
+        trees.remove(self._hidden / "making" / "snapshots" / id_)
         if self._snapshot(id_).exists():
             self._out_of_sight(self._snapshot(id_), going)
-        _remove(going)
+        trees.remove(going)
 
     def get_snapshot(self, id_: str) -> Snapshot:
         path = self._snapshot(id_) / "snapshot.json"
@@ -322,14 +321,8 @@ def _copy(source: Path, target: Path) -> None:
         done = process.run_now(["sync", "-f", target], timeout_s=COPY_S)
     if done.returncode != 0:
         message = done.stderr.decode(errors="replace").strip() or f"cp ended with {done.returncode}"
-        _remove(target)
+        trees.remove(target)
         raise (Full if os.strerror(errno.ENOSPC) in message or os.strerror(errno.EDQUOT) in message else Refused)(f"cannot copy {source}: {message}")
-
-
-def _remove(path: Path) -> None:
-    """``rmtree`` does not follow symbolic links, and goes through descriptors."""
-    if os.path.lexists(path):
-        shutil.rmtree(path)
 
 
 def _sync(folder: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -14,6 +15,7 @@ import attrs
 from edgek.agent.kubelet import resources
 from edgek.agent.kubelet.lifecycle import Verdict, is_static
 from edgek.agent.kubelet.machine import meminfo
+from edgek.host import trees
 from edgek.model.objects import Object
 
 CRITICAL_PRIORITY = 2_000_000_000
@@ -174,10 +176,11 @@ def limited_volumes(pod: Object) -> list[str]:
 def folder_bytes(path: Path) -> int:
     """What is in a folder, as the disk counts it."""
     total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-            except OSError:
-                continue  # gone meanwhile
+    try:
+        for folder, names in trees.walk(path):
+            for name in names:
+                with suppress(FileNotFoundError):  # gone meanwhile
+                    total += os.stat(name, dir_fd=folder, follow_symlinks=False).st_blocks * 512
+    except OSError:
+        return total  # what could be looked at: it is measured again
     return total

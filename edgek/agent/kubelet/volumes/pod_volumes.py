@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from edgek.agent.kubelet.volumes.table import VOLUMES
 from edgek.agent.kubelet.volumes.volume import Order, Ready, VolumeFailed
 from edgek.agent.runtime.runtime import Device, Mount
 from edgek.client.client import Client
-from edgek.host import log
+from edgek.host import log, trees
 from edgek.host.message import Values
 from edgek.host.mount import Mounter
 from edgek.host.mount_table import mount_points
@@ -190,14 +189,12 @@ class PodVolumes:
         for kind in (nfs.FOLDER, local.FOLDER):
             _let_go(folder / "volumes" / kind)
         for part in ("volume-subpaths", "volumes"):
-            if (folder / part).exists():
-                shutil.rmtree(folder / part)
+            trees.remove(folder / part)
 
     async def take_down(self, uid: str) -> None:
         """Unmount and remove everything of the pod on this node. Raises OSError."""
         await self.unmount(uid)
-        if self._settings.pod_dir(uid).exists():
-            await self._files.run(shutil.rmtree, self._settings.pod_dir(uid))
+        await self._files.run(trees.remove, self._settings.pod_dir(uid))
 
     async def clear(self, known: Callable[[str], bool]) -> None:
         """Take down what pods left that nobody knows any more. Tries until nothing is left: a driver may come later than we."""

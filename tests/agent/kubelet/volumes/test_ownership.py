@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,18 +56,35 @@ def test_on_root_mismatch_a_volume_that_fits_is_left_alone(volume: Path) -> None
 
 
 def test_a_change_that_was_interrupted_is_made_again(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    give, left = os.lchown, [2]
+    give, left = os.chown, [2]
 
-    def broken(path: str, user: int, group: int) -> None:
+    def broken(path: str, user: int, group: int, **how: Any) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise OSError("power cut")
-        give(path, user, group)
+        give(path, user, group, **how)
 
-    monkeypatch.setattr(os, "lchown", broken)
+    monkeypatch.setattr(os, "chown", broken)
     with pytest.raises(OSError, match="power cut"):
         ownership.give(volume, GROUP, "OnRootMismatch")
     monkeypatch.undo()
     ownership.give(volume, GROUP, "OnRootMismatch")
     assert seen(volume / "folder" / "file") == (GROUP, "0o660")
     assert seen(volume) == (GROUP, "0o2775")
+
+
+def test_a_file_that_another_pod_replaces_by_a_link_leads_nowhere(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside, opened = volume.parent / "outside", os.open
+    outside.chmod(0o600)
+
+    def late(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if path == "program":
+            (volume / "program").unlink()
+            (volume / "program").symlink_to(outside)
+        return opened(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", late)
+    ownership.give(volume, GROUP, "Always")
+    assert (volume / "program").is_symlink()
+    assert seen(outside) == (os.getgid(), "0o600")
+    assert seen(volume / "folder" / "file") == (GROUP, "0o660")
