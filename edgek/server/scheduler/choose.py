@@ -37,6 +37,9 @@ def choose(pod: Pod, snapshot: Snapshot, rules: Sequence[Rule] = RULES) -> Place
     blamed: set[str] = set()
     for state in snapshot.nodes.values():
         blame, reason = rejected(pod, state, snapshot, rules)
+        if not blame and (others := snapshot.promised(state.node.name, pod)):
+            crowded = state.with_more(others)
+            blame, reason = rejected(pod, crowded, snapshot.with_node(crowded), rules)
         if blame:
             blamed.add(blame)
             reasons.update(reason.split(", "))

@@ -33,7 +33,7 @@ GATED = "Scheduling is blocked due to non-empty scheduling gates"
 
 class Scheduler:
     """A pod is in one of these states: pending (to be tried, or parked until something happens), parked with room that is held for it while its
-    volumes are made, being bound, or placed. Room that is held, or about to be taken, counts as taken.
+    volumes are made, being bound, or placed. Room that is held, or about to be taken, counts as taken; room that is being made is promised.
     """
 
     def __init__(self, client: Client, informers: Informers, recorder: Recorder) -> None:
@@ -52,7 +52,7 @@ class Scheduler:
         self._snapshot = Snapshot(*storage, self._namespaces.items, self._limits.items, self._drivers.items, self._capacities.items)
         self._pending = Pending()
         self._binding: set[str] = set()  # uids, until the cache shows what became of it
-        self._preempting: set[str] = set()  # uids of pods for which room is being made
+        self._preempting: dict[str, bool] = {}  # uids of pods for which room is being made: were they tried meanwhile?
         self._held: dict[str, trio.CancelScope] = {}  # by uid: the asking for volumes, for as long as room is held
         self._explainer = Explainer(client, recorder, self._pods)
         self._work = trio.Event()
@@ -97,6 +97,7 @@ class Scheduler:
             self._explainer.say(pod, "Unschedulable", chosen.message)
             self._preempt(pod, nursery)
             return
+        self._redeem(pod, chosen.node)
         self._snapshot.place(pod, chosen.node)
         unbound = self._claims_to_bind(pod)
         if unbound:
@@ -108,11 +109,24 @@ class Scheduler:
         nursery.start_soon(self._bind, pod, chosen)
 
     def _preempt(self, pod: Pod, nursery: trio.Nursery) -> None:
-        """Make room at the expense of less important pods. When they are gone, this one is tried again."""
-        found = preempt(pod, self._snapshot) if pod.uid not in self._preempting else None
-        if found is not None and found.victims:
-            self._preempting.add(pod.uid)
+        """Make room at the expense of less important pods, and promise it. When they are gone, this one is tried again."""
+        if pod.uid in self._preempting:
+            self._preempting[pod.uid] = True
+            return
+        found = preempt(pod, self._snapshot)
+        if found is None:
+            self._redeem(pod, "")
+            return
+        self._redeem(pod, found.node)
+        self._snapshot.promise(pod, found.node)
+        if found.victims:
+            self._preempting[pod.uid] = False
             nursery.start_soon(self._make_room, pod, found)
+
+    def _redeem(self, pod: Pod, node: str) -> None:
+        """The pod goes to this node, or nowhere: room that was promised to it elsewhere is anybody's."""
+        if self._snapshot.release(pod.uid) not in ("", node):
+            self._happened("pod gone")
 
     async def _make_room(self, pod: Pod, found: Preemption) -> None:
         try:
@@ -125,9 +139,10 @@ class Scheduler:
         except (errors.ApiError, Disconnected) as exc:
             log.warning("cannot make room for a more important pod", pod=pod.key, node=found.node, error=exc)
             await trio.sleep(RETRY_S)
-            self._happened("pod gone")
+            self._preempting[pod.uid] = True
         finally:
-            self._preempting.discard(pod.uid)
+            if self._preempting.pop(pod.uid) and self._pending.wake("pod gone", lambda each: each.uid == pod.uid):
+                self._work.set()
 
     async def _delete_victim(self, victim: Pod, pod: Pod, node: str) -> None:
         condition = {
@@ -220,6 +235,8 @@ class Scheduler:
             self._forget(old)
         if new is None:
             return
+        if old is None and new.waits and new.nominated:
+            self._snapshot.promise(new, new.nominated)  # by the scheduler that was here before
         if not new.waits:
             self._placed_or_over(old, new)
         elif new.uid in self._binding:
@@ -244,7 +261,7 @@ class Scheduler:
     @staticmethod
     def _concerns_placing(old: Pod | None, new: Pod) -> bool:
         """Our own words in its status are no reason to try again."""
-        return old is None or attrs.evolve(old, scheduled_message="") != attrs.evolve(new, scheduled_message="")
+        return old is None or _without_our_words(old) != _without_our_words(new)
 
     def _try(self, pod: Pod) -> None:
         self._pending.put(pod)
@@ -258,6 +275,7 @@ class Scheduler:
 
     def _stop_waiting(self, pod: Pod) -> None:
         self._pending.drop(pod.uid)
+        self._redeem(pod, pod.node)
         self._binding.discard(pod.uid)
         self._explainer.drop(pod)
         scope = self._held.pop(pod.uid, None)
@@ -286,6 +304,10 @@ class Scheduler:
     def _happened(self, what: Wake) -> None:
         if self._pending.wake(what):
             self._work.set()
+
+
+def _without_our_words(pod: Pod) -> Pod:
+    return attrs.evolve(pod, scheduled_message="", nominated="")
 
 
 def _waits_for(claims: list[str]) -> str:

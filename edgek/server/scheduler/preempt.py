@@ -42,11 +42,10 @@ def _on(state: NodeState, pod: Pod, snapshot: Snapshot, rules: Sequence[Rule]) -
     if not lesser:
         return None
     kept = [other for other in state.pods.values() if other.priority >= pod.priority]
+    kept += snapshot.promised(state.node.name, pod)
 
     def fits(others: Sequence[Pod]) -> bool:
-        trial = NodeState(state.node)
-        for other in others:
-            trial.add(other)
+        trial = NodeState(state.node).with_more(others)
         return not rejected(pod, trial, snapshot.with_node(trial), rules)[0]
 
     if not fits(kept):

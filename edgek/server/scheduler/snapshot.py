@@ -1,13 +1,14 @@
 """The cluster as the scheduler sees it: nodes with what runs on them, kept current change by change.
 
 A pod counts on its node from the moment it is assumed there, before its binding is acknowledged, so that two pods are never given the same room.
+Room that is being made for a pod is promised to it: whoever is no more important leaves it alone.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -37,6 +38,13 @@ class NodeState:
         self.used[PODS] += ONE
         self.ports.update(pod.ports)
         self.silent.update(_silent_about(pod))
+
+    def with_more(self, pods: Iterable[Pod]) -> NodeState:
+        """As if these were there too."""
+        other = NodeState(self.node)
+        for pod in (*self.pods.values(), *pods):
+            other.add(pod)
+        return other
 
     def remove(self, uid: str) -> None:
         pod = self.pods.pop(uid)
@@ -76,6 +84,7 @@ class Snapshot:
         self.capacities = {} if capacities is None else capacities
         self._homes: dict[str, str] = {}  # pod uid -> node name
         self._keeping_off: dict[str, None] = {}  # uids of placed pods that want others away from them
+        self._promised: dict[str, dict[str, Pod]] = {}  # node name -> pods by uid for which room is being made there
         self._homeless: dict[str, dict[str, Pod]] = {}  # node name -> pods bound to a node we have not seen yet
         self._found: dict[Hashable, Any] | None = None  # what rules keep while nothing changes: only in a ``still`` one
 
@@ -136,6 +145,25 @@ class Snapshot:
             self.nodes[name].remove(uid)
         else:
             self._homeless.get(name, {}).pop(uid, None)
+
+    def promise(self, pod: Pod, node_name: str) -> None:
+        """Room is being made for this pod on this node, and on no other any more."""
+        self.release(pod.uid)
+        self._promised.setdefault(node_name, {})[pod.uid] = pod
+
+    def release(self, uid: str) -> str:
+        """Nothing is promised to this pod any more; the node where something was."""
+        for name, pods in self._promised.items():
+            if pods.pop(uid, None) is not None:
+                if not pods:
+                    del self._promised[name]
+                return name
+        return ""
+
+    def promised(self, node_name: str, pod: Pod) -> list[Pod]:
+        """The others who were promised room there, as far as ``pod`` must leave it to them: it is no more important than they are."""
+        pods = self._promised.get(node_name)
+        return [each for each in pods.values() if each.uid != pod.uid and each.priority >= pod.priority] if pods else []
 
     def keeping_off(self) -> Iterator[Pod]:
         """The pods on nodes that we see which have a say in who comes near them: few, and asked about for every node."""

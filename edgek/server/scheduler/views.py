@@ -46,6 +46,7 @@ class Pod:
     deleting: bool
     scheduler: str
     scheduled_message: str  # of a PodScheduled condition that is False
+    nominated: str  # the node on which room is being made for it
 
     @property
     def key(self) -> str:
@@ -89,6 +90,7 @@ def pod(obj: Object) -> Pod:
         deleting=objects.is_deleting(obj),
         scheduler=intern(spec.get("schedulerName") or DEFAULT_SCHEDULER),
         scheduled_message=str(scheduled.get("message") or "") if scheduled.get("status") == "False" else "",
+        nominated=intern(str(status.get("nominatedNodeName") or "")),
     )
 
 

@@ -129,6 +129,18 @@ def test_pods_that_say_nothing_weigh_as_long_as_they_are_there():
     assert choose(pod(), snapshot) == Placed("a")
 
 
+def test_room_that_is_promised_is_for_the_pod_itself_and_for_more_important_ones():
+    snapshot = cluster(node("a", cpu="2"), on={"a": [pod("other", cpu="1")]})
+    snapshot.promise(pod("awaited", cpu="1", priority=5), "a")
+    assert choose(pod("awaited", cpu="1", priority=5), snapshot) == Placed("a")
+    assert choose(pod("urgent", cpu="1", priority=6), snapshot) == Placed("a")
+    for priority in (4, 5):
+        refused = choose(pod(cpu="1", priority=priority), snapshot)
+        assert refused == Refused("0/1 nodes are available: 1 Insufficient cpu.", frozenset({"NodeResourcesFit"}))
+    assert snapshot.release("uid-awaited") == "a"
+    assert choose(pod(cpu="1"), snapshot) == Placed("a")
+
+
 def test_without_nodes_that_is_the_reason():
     assert choose(pod(), cluster()) == Refused("no nodes available to schedule pods", frozenset())
 

@@ -119,6 +119,62 @@ async def test_room_is_made_once_while_those_who_go_take_their_time(tmp_path: Pa
         assert homes(cluster).keys() > {"urgent"}
 
 
+async def doomed_for(cluster: SimulatedCluster) -> None:
+    """``one`` and ``two`` of node ``a`` are on their way out for ``urgent``, which needs all of it."""
+    await priority_class(cluster, "high", 1000)
+    for name in ("one", "two"):
+        await cluster.create(kinds.POD, pod(name, cpu="1", grace_s=30))
+    await cluster.settle()
+    await cluster.create(kinds.POD, pod("urgent", cpu="2", priorityClassName="high"))
+    await cluster.settle()
+    assert all(objects.is_deleting(cluster.get(kinds.POD, name)) for name in ("one", "two"))
+
+
+async def test_room_that_is_made_for_a_pod_goes_to_no_lesser_one(tmp_path: Path, autojump_clock: Any) -> None:
+    async with open_scene(tmp_path, "a") as cluster:
+        await doomed_for(cluster)
+        await cluster.create(kinds.POD, pod("replacement", cpu="1"))
+        await gone(cluster, "one")
+        await cluster.settle()
+        assert homes(cluster) == {"two": "a"}
+        await gone(cluster, "two")
+        await cluster.settle()
+        assert homes(cluster) == {"urgent": "a"}
+        assert said(cluster, "replacement") == ("Unschedulable", "0/1 nodes are available: 1 Insufficient cpu.")
+
+
+async def test_room_stays_promised_when_the_scheduler_begins_anew(tmp_path: Path, autojump_clock: Any) -> None:
+    async with open_scene(tmp_path, "a") as cluster:
+        await doomed_for(cluster)
+        cluster.stop("scheduler")
+        await cluster.start_scheduler()
+        await cluster.create(kinds.POD, pod("replacement", cpu="1"))
+        await gone(cluster, "one")
+        await cluster.settle()
+        assert homes(cluster) == {"two": "a"}
+
+
+async def test_room_that_was_made_for_a_pod_that_is_gone_is_anybodys(tmp_path: Path, autojump_clock: Any) -> None:
+    async with open_scene(tmp_path, "a") as cluster:
+        await doomed_for(cluster)
+        await cluster.create(kinds.POD, pod("replacement", cpu="1"))
+        await gone(cluster, "one")
+        await cluster.settle()
+        await gone(cluster, "urgent")
+        await cluster.settle()
+        assert homes(cluster) == {"two": "a", "replacement": "a"}
+
+
+async def test_a_pod_that_finds_room_elsewhere_leaves_to_others_what_was_made_for_it(tmp_path: Path, autojump_clock: Any) -> None:
+    async with open_scene(tmp_path, "a") as cluster:
+        await doomed_for(cluster)
+        await cluster.create(kinds.POD, pod("replacement", cpu="1"))
+        await gone(cluster, "one")
+        await add_node(cluster, "b")
+        await cluster.settle()
+        assert homes(cluster) == {"two": "a", "replacement": "a", "urgent": "b"}
+
+
 async def test_a_gated_pod_waits_without_being_tried_and_goes_when_its_gates_are_gone(tmp_path: Path, autojump_clock: Any) -> None:
     async with open_scene(tmp_path, "a") as cluster:
         await cluster.create(kinds.POD, pod("gated", schedulingGates=[{"name": "example.org/check"}]))

@@ -54,6 +54,14 @@ def test_nobody_else_goes_where_those_in_the_way_are_going_already():
     assert lost(of(10), node("a", cpu="1"), node("b", cpu="1"), on=on) == ("a", set())
 
 
+def test_room_promised_to_an_equal_is_made_a_second_time_for_another():
+    snapshot = cluster(node("a", cpu="2"), on={"a": [of(1, "one"), attrs.evolve(of(1, "going"), deleting=True)]})
+    snapshot.promise(of(10, "before"), "a")
+    found = preempt(of(10, "after"), snapshot)
+    assert found is not None
+    assert [victim.name for victim in found.victims] == ["one"]
+
+
 def test_a_pod_that_never_preempts_waits():
     assert lost(of(10, preemptionPolicy="Never"), node("a", cpu="1"), on={"a": [of(5, "less")]}) is None
 

@@ -39,3 +39,11 @@ def test_what_was_found_out_says_nothing_of_another_node_in_its_place() -> None:
     assert question.of(still) == 1
     assert question.of(still.with_node(NodeState(node("a")))) == 0
     assert question.of(still) == 1
+
+
+def test_a_pod_is_promised_room_on_one_node_at_most() -> None:
+    snapshot, awaited = cluster(node("a"), node("b")), pod("awaited")
+    snapshot.promise(awaited, "a")
+    snapshot.promise(awaited, "b")
+    assert [snapshot.promised(name, pod("other")) for name in ("a", "b")] == [[], [awaited]]
+    assert [snapshot.release(awaited.uid), snapshot.release(awaited.uid)] == ["b", ""]
