@@ -310,7 +310,8 @@ take_back() { # the former version, and what it was started with; it runs again 
     settle
     mv $BIN_DIR/.edgek.new $BIN_DIR/edgek
     for kept in $UNIT $RC $ENVIRONMENT $ARGUMENTS "$PREFIX"/*.sh; do
-        if [ -e "$(saved_as "$kept")" ]; then cp -a "$(saved_as "$kept")" "$kept"; fi
+        saved=$(saved_as "$kept")
+        if [ -e "$saved" ] && ! cmp -s "$saved" "$kept"; then cp -a "$saved" "$kept"; fi
     done
     settle
     rm -rf $PREFIX/former
@@ -406,11 +407,11 @@ keep_environment() { # for root alone: tokens stand in it
             case $name in EDGEK_WHEELS | EDGEK_READY_TIMEOUT | EDGEK_SKIP_START | EDGEK_PYTHON) continue ;; esac
             eval "value=\${$name-}"
             case $value in # a shell and systemd read either alike, but no other way to write a quote within quotes
-            *"'"*) printf '%s="%s"\n' "$name" "$(printf %s "$value" | sed 's/[\\"$`]/\\&/g')" ;;
-            ?*) printf "%s='%s'\n" "$name" "$value" ;;
+            *"'"*) printf '%s="%s"\n' "$name" "$(printf %s "$value" | sed 's/[\\"$`]/\\&/g')" || exit 1 ;;
+            ?*) printf "%s='%s'\n" "$name" "$value" || exit 1 ;;
             esac
         done >$ENVIRONMENT.new
-    )
+    ) || die "$ENVIRONMENT.new cannot be written (see above)"
     mv $ENVIRONMENT.new $ENVIRONMENT
 }
 
@@ -577,7 +578,8 @@ go_back() { # WHY: to the version before, where there was one; else it returns
     say 'Going back to the version before'
     take_back
     former_pid='' waited=0
-    until is_started >/dev/null || [ "$waited" -ge "$READY_TIMEOUT" ]; do
+    until is_started >/dev/null; do
+        [ "$waited" -lt "$READY_TIMEOUT" ] || die "$($BIN_DIR/edgek --version) is in place again, and does not start either: $(last_word)"
         waited=$((waited + 1))
         sleep 1
     done
@@ -614,9 +616,9 @@ last_word() { # of the service, since it was started last
     esac 2>/dev/null
 }
 
-words() { # all that was said since we started it
+words() { # all that it said since we started it, and nothing that was said of it
     case $manager in
-    systemd) journalctl -u edgek --since "@$began" -o cat --no-pager ;;
+    systemd) journalctl _SYSTEMD_UNIT=edgek.service --since "@$began" -o cat --no-pager ;;
     *) tail -c "+$((log_before + 1))" $LOG ;;
     esac 2>/dev/null
 }
@@ -631,7 +633,8 @@ crashes() { # how often it ended since we started it, by whoever starts it again
 
 last_error() { # of a program that ended: what Python says at the end of a traceback, else its last word
     found=$(words | sed -n 's/^[ |+-]*\([A-Za-z_][A-Za-z0-9_.]*\(Error\|Exception\|Exit\|Interrupt\)\(:.*\)*\)$/\1/p' | tail -n 1)
-    echo "${found:-$(words | grep -v '^\[supervise\]' | tail -n 1)} (all it said: $follow)" | sed 's/tail -f/tail/; s/-fu/-u/'
+    found=${found:-$(words | grep -v '^\[supervise\]' | tail -n 1)}
+    echo "${found:-it ends as soon as it is started, and says nothing} (all it said: $follow)" | sed 's/tail -f/tail/; s/-fu/-u/'
 }
 
 stop_again() {

@@ -129,8 +129,8 @@ kill_pods() {
 
 # --- what the kernel holds -------------------------------------------------------------------------------------------------------------------
 
-below() { # mount points in a folder, the deepest first
-    awk '{print $5}' /proc/self/mountinfo | sed 's/\\040/ /g' | awk -v top="$1" 'index($0, top "/") == 1' | sort -r
+below() { # mount points in a folder, and the folder where it is one, the deepest first
+    awk '{print $5}' /proc/self/mountinfo | sed 's/\\040/ /g' | awk -v top="$1" '$0 == top || index($0, top "/") == 1' | sort -r
 }
 
 is_owners() { # a disk that the machine's owner mounts there, which is there again after a reboot
@@ -161,7 +161,7 @@ remove_networks() {
 
 remove_mounts() {
     say 'Removing mounts'
-    for top in "$RUN" "$KUBELET" "$DATA/agent"; do # not themselves: a data directory may be a disk of its own
+    for top in "$RUN" "$KUBELET" "$DATA/agent"; do # not $DATA: that may be a disk of its own
         below "$top" | while read -r point; do is_owners "$point" || umount "$point" 2>/dev/null || umount -l "$point"; done
     done
 }
