@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from edgek.cli import options
-from edgek.config import OPTIONS as OF_ALL
+from edgek.config.options import OPTIONS as OF_ALL
 from edgek.model.errors import UsageError
 
 OPTIONS = (

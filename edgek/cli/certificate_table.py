@@ -11,7 +11,7 @@ from typing import Literal
 import attrs
 
 from edgek.agent.membership import Folder
-from edgek.config import DEFAULT_DATA_DIR, Config
+from edgek.config import Config
 from edgek.host import der, pki
 from edgek.host.der import Certificate
 from edgek.model.credentials import split_pem
@@ -140,5 +140,5 @@ def _kubeconfig(config: Config) -> Iterator[_Read]:
         yield _Read("admin's kubeconfig", path, None)
         return
     held = split_pem(server_pki.admin_path(config.pki_dir).read_bytes()) if server_pki.admin_path(config.pki_dir).exists() else []
-    if config.data_dir == DEFAULT_DATA_DIR or pem in held:
+    if config.owns_host_paths or pem in held:
         yield from _of_pem("admin's kubeconfig", path, pem, only_first=True)

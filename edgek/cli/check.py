@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from edgek import config as configuration
 from edgek.cli import agent, options
+from edgek.config.options import OPTIONS
 
 MARKS = {"ok": "[green]✓[/]", "advice": "[yellow]![/]", "problem": "[red]✗[/]"}
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="edgek check", description="See whether this machine can run edgek, as a server or an agent with these flags. Nothing is changed."
     )
     parser.add_argument("role", nargs="?", choices=("server", "agent"), help="what it is to be (agent where a server to join is named, else server)")
-    options.add(parser, [option.name for option in configuration.OPTIONS])
+    options.add(parser, [option.name for option in OPTIONS])
     found = options.parse(parser, [agent.ours(argument) if "agent" in arguments[:1] else argument for argument in arguments])
     config = options.configure(found)
     from rich.console import Console  # only who is shown something pays for it

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from edgek import cli, config
+from edgek import cli
+from edgek.config.options import OPTIONS
 
 BASH = """_edgek() {{
     local word=${{COMP_WORDS[COMP_CWORD]}}
@@ -42,6 +43,6 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("shell", choices=sorted(SCRIPTS))
     shell = parser.parse_args(arguments).shell
     commands = " ".join(command.name for command in cli.COMMANDS)
-    flags = " ".join(f"--{option.name}" for option in config.OPTIONS)
+    flags = " ".join(f"--{option.name}" for option in OPTIONS)
     print(SCRIPTS[shell].format(commands=commands, flags=flags))
     return 0

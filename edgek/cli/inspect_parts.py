@@ -22,7 +22,8 @@ from edgek.cli import access, member
 from edgek.client.client import Client
 from edgek.client.https import HttpsTransport
 from edgek.client.transport import Request
-from edgek.config import DEFAULT_CONFIG_FILE, Config
+from edgek.config import Config
+from edgek.config.options import DEFAULT_CONFIG_FILE
 from edgek.host import netlink, process
 from edgek.host.netlink import Route
 from edgek.host.nft import Nft, NftError

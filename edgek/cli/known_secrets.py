@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgek.client.joining import BOOTSTRAP_TYPE
-from edgek.config import DEFAULT_CONFIG_FILE, Config
+from edgek.config import Config
+from edgek.config.options import DEFAULT_CONFIG_FILE
 from edgek.model.credentials import JoinToken
 from edgek.model.errors import UsageError
 

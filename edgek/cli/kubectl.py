@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from edgek import config
+from edgek.config.options import DEFAULT_KUBECONFIG
 from edgek.model.errors import UsageError
 
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     asks_for_help = any(argument in ("--help", "-h", "completion") for argument in arguments)
     named = asks_for_help or any(argument == "--kubeconfig" or argument.startswith("--kubeconfig=") for argument in arguments)
     if not named and "KUBECONFIG" not in environment:
-        kubeconfig = os.environ.get("EDGEK_WRITE_KUBECONFIG", str(config.DEFAULT_KUBECONFIG))
+        kubeconfig = os.environ.get("EDGEK_WRITE_KUBECONFIG", str(DEFAULT_KUBECONFIG))
         if not os.access(kubeconfig, os.R_OK):
             raise UsageError(f"{kubeconfig} cannot be read: is `edgek server` running here, and are you root? KUBECONFIG names another")
         environment["KUBECONFIG"] = kubeconfig

@@ -1,4 +1,4 @@
-"""The flags of ``edgek server`` (``config.OPTIONS``) as an argparse parser, and the Config they make with the file and the environment."""
+"""The flags of ``edgek server`` (``config/options.py``) as an argparse parser, and the Config they make with the file and the environment."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 
 from edgek import config
 from edgek.config import Config
+from edgek.config.options import DEFAULT_CONFIG_FILE, OPTIONS, REFUSED
 from edgek.model.errors import UsageError
 
 
 def add(parser: argparse.ArgumentParser, names: Sequence[str] = ()) -> None:
     """Add the options named (all of them without names), and ``--config``."""
-    parser.add_argument("--config", type=Path, help=f"a YAML file in which every flag is a key ({config.DEFAULT_CONFIG_FILE})")
-    for option in config.OPTIONS:
+    parser.add_argument("--config", type=Path, help=f"a YAML file in which every flag is a key ({DEFAULT_CONFIG_FILE})")
+    for option in OPTIONS:
         if names and option.name not in names:
             continue
         flag = f"--{option.name}"
@@ -35,8 +36,8 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
     """As ``parse_args``, with a reason for flags that k3s has and edgek refuses."""
     for argument in arguments:
         name = argument.removeprefix("--").partition("=")[0]
-        if argument.startswith("--") and name in config.REFUSED:
-            raise UsageError(f"--{name}: {config.REFUSED[name]}")
+        if argument.startswith("--") and name in REFUSED:
+            raise UsageError(f"--{name}: {REFUSED[name]}")
     return parser.parse_args(arguments)
 
 

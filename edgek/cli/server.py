@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from edgek.cli import options
-from edgek.config import OPTIONS
+from edgek.config.options import OPTIONS
 from edgek.model.errors import UsageError
 
 NOT_OURS = frozenset({"join"})
