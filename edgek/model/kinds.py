@@ -6,8 +6,6 @@ A plain kind needs nothing but its line here to be created, read, listed, watche
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import attrs
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -426,13 +424,3 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 # Kept in memory: an idle node renews a Lease every ten seconds, and that must not wear out an SD card (server/store/backend.py).
 VOLATILE = frozenset({LEASE.storage, EVENT.storage})
-
-
-def by_api_version(kinds: Iterable[Kind] = KINDS) -> dict[tuple[str, str], Kind]:
-    """Index by ``(apiVersion, kind)`` as objects name themselves."""
-    return {(kind.api_version, kind.name): kind for kind in kinds}
-
-
-def by_path(kinds: Iterable[Kind] = KINDS) -> dict[tuple[str, str, str], Kind]:
-    """Index by ``(group, version, plural)`` as URLs name them."""
-    return {(kind.group, kind.version, kind.plural): kind for kind in kinds}

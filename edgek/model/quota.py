@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from edgek.model import kinds, quantity
 from edgek.model.kinds import Kind
 from edgek.model.objects import Object
+from edgek.model.quality import quality_class
 from edgek.model.quantity import ZERO, Quantity
 
 Usage = dict[str, Quantity]
@@ -122,9 +123,7 @@ def _selects(operator: str, values: list[str], name: str) -> bool:
 
 
 def _is_best_effort(pod: Object) -> bool:
-    return not any(
-        (_resources(container).get(member) or {}).keys() & {"cpu", "memory"} for container in _containers(pod) for member in ("requests", "limits")
-    )
+    return quality_class(pod.get("spec") or {}) == "BestEffort"
 
 
 def _affinity_terms(spec: Object) -> Iterator[Object]:
@@ -162,7 +161,10 @@ def _pod(pod: Object) -> Usage:
 
 
 def needed(pod: Object, member: str) -> Usage:
-    """What a pod needs at its greediest: its containers together with the sidecars, or one init container with the sidecars before it."""
+    """What a pod needs at its greediest: its containers together with the sidecars, or one init container with the sidecars before it.
+
+    What it says for the whole pod counts instead (``requests.of_pod`` reckons so, too, in plain numbers).
+    """
     spec = pod.get("spec") or {}
     running = total(_amounts(container, member) for container in spec.get("containers") or ())
     sidecars: Usage = {}
@@ -173,7 +175,7 @@ def needed(pod: Object, member: str) -> Usage:
             sidecars = own
         peak = _highest(peak, own)
     overhead = {name: quantity.parse(text) for name, text in (spec.get("overhead") or {}).items()}
-    return total([_highest(total([running, sidecars]), peak), overhead])
+    return total([{**_highest(total([running, sidecars]), peak), **_amounts(spec, member)}, overhead])
 
 
 def _highest(left: Usage, right: Usage) -> Usage:

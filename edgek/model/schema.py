@@ -285,22 +285,6 @@ def normalise(kind: Kind, obj: Object) -> None:
     _normalise(root(kind), obj)
 
 
-def prune(kind: Kind, obj: Object) -> None:
-    """Drop unknown fields, in place, and leave the rest as it is."""
-    _prune(root(kind), obj)
-
-
-def _prune(struct: Struct, value: Object) -> None:
-    for name in list(value):
-        field = struct.fields.get(name)
-        if field is None:
-            if not is_open(struct):
-                del value[name]
-        else:
-            for inner, part in _inner_structs(field, value[name]):
-                _prune(inner, part)
-
-
 def _inner_structs(field: Field, value: Any) -> Iterator[tuple[Struct, Object]]:
     """The structs directly below a member, each with the dict that stands for it."""
     inner = structs.named(structs.UNION_SCHEMA) if field.base in structs.UNIONS else field.struct

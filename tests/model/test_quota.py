@@ -48,8 +48,9 @@ def test_a_pod_that_has_ended_takes_only_its_name() -> None:
         ({"containers": [container("100m")], "initContainers": [container("50m", restartPolicy="Always"), container("500m")]}, "550m"),
         ({"containers": [container("100m")], "initContainers": [container("50m", restartPolicy="Always")]}, "150m"),
         ({"containers": [container("100m")], "overhead": {"cpu": "10m"}}, "110m"),
+        ({"containers": [container("100m")], "resources": {"requests": {"cpu": "300m"}}, "overhead": {"cpu": "10m"}}, "310m"),
     ],
-    ids=["together", "the greediest init", "sidecars run along", "sidecars stay", "overhead"],
+    ids=["together", "the greediest init", "sidecars run along", "sidecars stay", "overhead", "the pod as a whole"],
 )
 def test_a_pod_needs_what_it_needs_at_its_greediest(spec: dict[str, Any], cpu: str) -> None:
     assert used(kinds.POD, {"spec": spec})["requests.cpu"] == cpu
@@ -96,6 +97,23 @@ ENDS, STAYS = (
 )
 def test_a_scope_picks_its_pods(scope: dict[str, Any], fits_ends: bool, fits_stays: bool) -> None:
     assert (quota.applies({"spec": scope}, kinds.POD, ENDS), quota.applies({"spec": scope}, kinds.POD, STAYS)) == (fits_ends, fits_stays)
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        {"containers": [{"name": "c", "resources": {"requests": {"cpu": "0"}}}]},
+        {"containers": [{"name": "c"}], "overhead": {"cpu": "10m"}},
+    ],
+    ids=str,
+)
+def test_asking_for_nothing_is_best_effort_however_it_is_said(pod: dict[str, Any]) -> None:
+    assert quota.applies({"spec": {"scopes": ["BestEffort"]}}, kinds.POD, {"spec": pod})
+
+
+def test_what_the_whole_pod_asks_for_is_no_best_effort() -> None:
+    whole = {"containers": [{"name": "c"}], "resources": {"requests": {"cpu": "1"}}}
+    assert not quota.applies({"spec": {"scopes": ["BestEffort"]}}, kinds.POD, {"spec": whole})
 
 
 def test_a_scoped_quota_is_for_pods_only() -> None:

@@ -154,12 +154,6 @@ def test_normalising_twice_changes_nothing():
     assert normal(kinds.DEPLOYMENT, copy.deepcopy(once)) == once
 
 
-def test_pruning_drops_what_is_unknown_and_only_that():
-    obj = {"spec": {"nope": 1, "replicas": None, "template": {"spec": {"containers": [{"what": 1, "image": ""}]}}}}
-    schema.prune(kinds.DEPLOYMENT, obj)
-    assert obj == {"spec": {"replicas": None, "template": {"spec": {"containers": [{"image": ""}]}}}}
-
-
 def test_ports_speak_tcp_unless_told_otherwise():
     service = {"spec": {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 80}]}}
     schema.apply_defaults(kinds.SERVICE, service)

@@ -16,7 +16,6 @@ from edgek.server.api.openapi import OpenApi
 from edgek.server.api.routes import Registry
 from edgek.server.api.tokens import ServiceAccountTokens
 
-OPENID = "/.well-known/openid-configuration"
 JWKS = "/openid/v1/jwks"
 JWKS_MEDIA = "application/jwk-set+json"
 

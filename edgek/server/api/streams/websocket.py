@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes of one message; clients send some 32 KB
 FAREWELL_S = 2.0  # for the other side to say goodbye, too: it may still be reading what we said
-FAILED = 1011
 _ACCEPT_SALT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 

@@ -53,7 +53,6 @@ class Path:
 METADATA = Path("metadata")
 SPEC = Path("spec")
 STATUS = Path("status")
-TEMPLATE_SPEC = Path("spec.template.spec")
 
 
 class Omit:

@@ -17,7 +17,6 @@ _LABEL_VALUE = rf"({_QUALIFIED})?"
 _CONFIG_KEY = r"[-._a-zA-Z0-9]+"
 _HEADER = r"[-A-Za-z0-9]+"
 _PERCENT = r"[0-9]+%"
-_C_IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 _HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 
 EMPTY_NAME = "must be non-empty"
@@ -80,16 +79,6 @@ _CONFIG_KEY_PROBLEM = regex_problem(
 _HEADER_PROBLEM = regex_problem("a valid HTTP header must consist of alphanumeric characters or '-'", _HEADER, "X-Header-Name")
 _PERCENT_PROBLEM = regex_problem("a valid percent string must be a numeric string followed by an ending '%'", _PERCENT, "1%", "93%")
 _ENV_PROBLEM = "a valid environment variable name must consist only of printable ASCII characters other than '='"
-_C_IDENTIFIER_PROBLEM = regex_problem(
-    "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'",
-    _C_IDENTIFIER,
-    "my_name",
-    "MY_NAME",
-    "MyName",
-)
-_HTTP_PATH_PROBLEM = regex_problem(
-    "a valid path must only contain characters allowed in a URL path as defined in RFC 3986", _HTTP_PATH, "/path", "/path/to/resource"
-)
 
 
 def too_long(value: str, limit: int, unit: str = "characters") -> list[str]:
@@ -173,10 +162,6 @@ def path_segment(value: str) -> list[str]:
     return [f"may not contain '{char}'" for char in ("/", "%") if char in value]
 
 
-def path_segment_prefix(value: str) -> list[str]:
-    return [f"may not contain '{char}'" for char in ("/", "%") if char in value]
-
-
 def port_name(value: str) -> list[str]:
     found = too_long(value, 15)
     if not re.fullmatch(r"[-a-z0-9]+", value):
@@ -218,16 +203,8 @@ def env_name(value: str) -> list[str]:
     return [] if all(" " <= char <= "~" and char != "=" for char in value) else [_ENV_PROBLEM]
 
 
-def c_identifier(value: str) -> list[str]:
-    return [] if re.fullmatch(_C_IDENTIFIER, value) else [_C_IDENTIFIER_PROBLEM]
-
-
 def http_header(value: str) -> list[str]:
     return [] if re.fullmatch(_HEADER, value) else [_HEADER_PROBLEM]
-
-
-def http_path(value: str) -> list[str]:
-    return [] if re.fullmatch(_HTTP_PATH, value) else [_HTTP_PATH_PROBLEM]
 
 
 def percent(value: str) -> list[str]:

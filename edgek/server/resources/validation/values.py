@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from edgek.model.quantity import MILLI, Quantity, QuantityError, parse
 from edgek.server.resources.validation import names
 from edgek.server.resources.validation.fields import Errors, Path
@@ -76,9 +73,3 @@ def check_unreserved_path(errors: Errors, at: Path, path: str) -> None:
 def check_in_range(errors: Errors, at: Path, value: int | None, least: int, most: int) -> None:
     if value is not None and not least <= value <= most:
         errors.invalid(at, value, f"must be between {least} and {most}, inclusive")
-
-
-def check_name_reference(errors: Errors, at: Path, reference: Mapping[str, Any] | None) -> None:
-    """An object that is there must have a name."""
-    if reference is not None and not reference.get("name"):
-        errors.required(at / "name")
