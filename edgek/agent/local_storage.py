@@ -129,9 +129,9 @@ class LocalStorage:
         except (RpcError, NotRegistered, ValueError) as exc:
             await self._fail(wanted, exc)
             self._queue.retry(key)
-        except (errors.ApiError, Disconnected, OSError) as exc:
+        except Exception as exc:  # the border of a reconcile loop: one volume's trouble is neither another's nor the node's
             pause_s = self._queue.retry(key)
-            log.warning("storage work is not done yet", work=wanted.work, volume=wanted.volume, error=exc, retry_s=round(pause_s, 1))
+            log.warning("storage work is not done yet", work=wanted.work, volume=wanted.volume, error=repr(exc), retry_s=round(pause_s, 1))
         else:
             self._told.pop(key, None)
             self._queue.done(key)

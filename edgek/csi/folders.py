@@ -21,7 +21,6 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import attrs
 import orjson
@@ -259,8 +258,10 @@ class Folders:
         path = self._snapshot(id_) / "snapshot.json"
         if not _SAFE_ID.fullmatch(id_) or not path.exists():
             raise NotFound(f"snapshot {id_!r} is not there")
-        found: dict[str, Any] = orjson.loads(path.read_bytes())
-        return Snapshot(**found)
+        try:
+            return Snapshot(**orjson.loads(path.read_bytes()))
+        except (ValueError, TypeError) as exc:
+            raise Refused(f"{path} is no record of a snapshot: {exc}") from None
 
     def snapshots(self) -> list[Snapshot]:
         """By id."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -128,8 +129,9 @@ class Services:
 
 
 def _words(exc: OSError) -> str:
-    """For users, who read them in Events: without Python's number of the error."""
-    return ": ".join(str(part) for part in (exc.strerror or exc, exc.filename) if part)
+    """For users, who read them in Events: without Python's number of the error. A file that a pod named in no encoding is shown in ours."""
+    text = ": ".join(os.fsdecode(part) if isinstance(part, bytes) else str(part) for part in (exc.strerror or exc, exc.filename) if part)
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _code(exc: OSError) -> str:

@@ -118,3 +118,12 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / ".edgek" / "volumes" / "one.json").write_text("{")
     with pytest.raises(Refused, match=r"one\.json is no record"):
         folders.volumes()
+
+
+def test_a_snapshots_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    record = tmp_path / ".edgek" / "snapshots" / "s" / "snapshot.json"
+    record.parent.mkdir(parents=True)
+    for content in ("{", '{"id": "s"}'):
+        record.write_text(content)
+        with pytest.raises(Refused, match=r"snapshot\.json is no record"):
+            Folders(tmp_path).snapshots()

@@ -49,9 +49,10 @@ async def test_a_call_that_hangs_holds_its_volume_only_and_only_until_it_ends() 
     [
         (OSError(errno.ENOSPC, "No space left on device", "/srv/volumes/v"), "RESOURCE_EXHAUSTED", "No space left on device: /srv/volumes/v"),
         (OSError(errno.EIO, "mount failed: exit status 32"), "INTERNAL", "mount failed: exit status 32"),
+        (PermissionError(errno.EACCES, "Permission denied", "caf\udce9"), "INTERNAL", r"Permission denied: caf\udce9"),
         (TimeoutError("cp did not end within 60 s"), "DEADLINE_EXCEEDED", "cp did not end within 60 s"),
     ],
-    ids=["a full disk", "a mount that failed", "a program that hung"],
+    ids=["a full disk", "a mount that failed", "a file whose name is no text", "a program that hung"],
 )
 async def test_what_the_machine_refuses_is_told_as_users_read_it(tmp_path: Path, problem: OSError, code: str, words: str) -> None:
     class Troubled(HostPath):

@@ -232,6 +232,20 @@ async def test_a_driver_that_fails_for_a_while_is_asked_again_and_the_trouble_is
         assert found.said("ProvisioningFailed")[0].endswith("rpc error: code = Internal desc = the disk sulks")
 
 
+async def test_a_defect_at_one_volume_ends_neither_its_node_nor_the_work_on_it(tmp_path: Path, autojump_clock: Any) -> None:
+    async with storage(tmp_path) as found:
+        trouble = [RecursionError("maximum recursion depth exceeded")]
+
+        def fail(call: str) -> None:
+            if trouble:
+                raise trouble.pop()
+
+        found.nodes["node-1"].hostpath.before = fail
+        name = await found.ask()
+        await found.cluster.settle(60)
+        assert volume_of(found.cluster) == name
+
+
 @pytest.mark.parametrize(
     ("spec", "why"),
     [
