@@ -108,6 +108,10 @@ def of_json(value: str | int | float) -> str:
     return canonical(value if isinstance(value, str) else format(value, "d") if isinstance(value, int) else repr(value))
 
 
+def of_bytes(count: int) -> Quantity:
+    return Quantity(count * NANO, "binary")
+
+
 def total(texts: list[str]) -> Quantity:
     """The sum of quantities as objects carry them."""
     return sum(map(parse, texts), ZERO)
