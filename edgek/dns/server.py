@@ -6,8 +6,10 @@ from memory gets a task of its own. It goes on answering for the cluster's names
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import trio
 
@@ -39,16 +41,31 @@ class Server:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve for ever. Raises OSError when the address or port is not to be had."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            udp.setblocking(False)
-            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-            udp.bind((self._address, self._port))
-            self._port = udp.getsockname()[1]
-            listeners = await trio.open_tcp_listeners(self._port, host=self._address)
+        udp, listeners = await self._listen()
+        with udp:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._serve_tcp, listeners)
                 nursery.start_soon(self._serve_udp, udp, nursery)
                 task_status.started()
+
+    async def _listen(self) -> tuple[socket.socket, list[trio.SocketListener]]:
+        """UDP and TCP of one port: where any will do, of one that nobody has of either. Raises OSError."""
+        while True:
+            with ExitStack() as unless_both:
+                udp = unless_both.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                udp.setblocking(False)
+                udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+                udp.bind((self._address, self._port))
+                port = udp.getsockname()[1]
+                try:
+                    listeners = await trio.open_tcp_listeners(port, host=self._address)
+                except OSError as exc:
+                    if self._port or exc.errno != errno.EADDRINUSE:
+                        raise
+                    continue
+                unless_both.pop_all()
+                self._port = port
+                return udp, listeners
 
     async def ask(self, query: Query) -> list[bytes] | None:
         """The contents of the records that answer a query of our own; None when it failed."""
