@@ -20,12 +20,12 @@ from edgek.cni.uplink import Wish
 from edgek.host import netlink
 from edgek.model import kinds, objects
 from tests.fakes.api import FakeApi
-from tests.fakes.machines import Greeter, Machine, Switch, ask, namespace
+from tests.fakes.machines import ANSWER_S, Greeter, Machine, Switch, ask, namespace
 from tests.fakes.realapi import RealApi
 
 CLUSTER, SERVICES = IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16")
-PATIENCE_S = 10.0
-QUICK = Pace(answer_s=0.2, pause_first_s=0.1, pause_most_s=0.2, watched_s=0.3)
+PATIENCE_S = 60.0
+QUICK = Pace(answer_s=0.6, pause_first_s=0.1, pause_most_s=0.2, watched_s=0.3)
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_HEADER_BYTES = 10, 2, 20
 
 
@@ -151,13 +151,13 @@ async def until(true: Callable[[], bool]) -> None:
             await trio.sleep(0.01)
 
 
-async def greeting(pod: Pod, other: Pod) -> str:
-    return await ask(pod.place, other.address)
+async def greeting(pod: Pod, other: Pod, *, timeout_s: float = ANSWER_S) -> str:
+    return await ask(pod.place, other.address, timeout_s=timeout_s)
 
 
 async def fails(pod: Pod, other: Pod) -> bool:
     try:
-        await greeting(pod, other)
+        await greeting(pod, other, timeout_s=1)
     except OSError:
         return True
     return False

@@ -22,6 +22,7 @@ from edgek.host import netlink
 T = TypeVar("T")
 NETWORK = "192.168.77"
 GATEWAY = f"{NETWORK}.1"  # the switch's own address: the way out
+ANSWER_S = 10.0  # a packet may be lost while the machine is busy, and is sent again after one
 
 
 def sh(line: str) -> str:
@@ -162,7 +163,7 @@ async def ask_by_udp(place: Path, address: str | IPv4Address, port: int = 8080) 
 
     def talk() -> str:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(1)
+            client.settimeout(ANSWER_S)
             client.connect((str(address), port))
             client.send(b"hello")
             return client.recv(100).decode()
@@ -170,11 +171,11 @@ async def ask_by_udp(place: Path, address: str | IPv4Address, port: int = 8080) 
     return await trio.to_thread.run_sync(netlink.in_namespace, place, talk)
 
 
-async def ask(place: Path, address: str | IPv4Address, port: int = 8080) -> str:
-    """What a client there is answered. Raises OSError when it is refused, or nobody answers within a second."""
+async def ask(place: Path, address: str | IPv4Address, port: int = 8080, *, timeout_s: float = ANSWER_S) -> str:
+    """What a client there is answered. Raises OSError when it is refused, or nobody answers in time."""
 
     def connect() -> str:
-        with socket.create_connection((str(address), port), timeout=1) as connection:
+        with socket.create_connection((str(address), port), timeout=timeout_s) as connection:
             return connection.recv(100).decode()
 
     return await trio.to_thread.run_sync(netlink.in_namespace, place, connect)

@@ -115,7 +115,7 @@ async def test_with_the_policy_local_the_client_is_seen_and_other_nodes_are_sile
     outside = world.cluster.switch.place
     assert await ask(outside, two.machine.address, NODE_PORT) == f"pod-two {GATEWAY}"
     with pytest.raises(OSError):
-        await ask(outside, one.machine.address, NODE_PORT)
+        await ask(outside, one.machine.address, NODE_PORT, timeout_s=1)
 
 
 async def test_an_endpoint_in_another_hosts_network_is_reached_from_pods_and_hosts(world: World) -> None:

@@ -22,7 +22,7 @@ from edgek.client.informer import Informer
 from edgek.cni.mappings import HostPort, Mappings
 from edgek.host import netlink
 from edgek.model import kinds
-from tests.fakes.machines import Echo, Greeter, Inside, ask_by_udp
+from tests.fakes.machines import ANSWER_S, Echo, Greeter, Inside, ask_by_udp
 
 pytestmark = pytest.mark.root
 
@@ -79,11 +79,11 @@ class Box:
 
         threading.Thread(target=work, daemon=True).start()
 
-    def ask(self, role: str, address: str, port: int, source: str = "") -> str:
-        """What a client in that namespace is answered. Raises OSError when it is refused or nobody answers within a second."""
+    def ask(self, role: str, address: str, port: int, source: str = "", timeout_s: float = ANSWER_S) -> str:
+        """What a client in that namespace is answered. Raises OSError when it is refused or nobody answers in time."""
 
         def connect() -> str:
-            with socket.create_connection((address, port), timeout=1, source_address=(source, 0) if source else None) as connection:
+            with socket.create_connection((address, port), timeout_s, source_address=(source, 0) if source else None) as connection:
                 return connection.recv(100).decode()
 
         return netlink.in_namespace(self.path(role), connect)
@@ -127,8 +127,8 @@ class World:
         ports = [{"name": "http", "port": 8080}, {"name": "udp", "port": 8080, "protocol": "UDP"}]
         self.slices._set("default/web-x", services.slice_({"metadata": meta, "ports": ports, "endpoints": listed}))
 
-    async def ask(self, role: str, address: str = "10.43.0.7", port: int = 80, source: str = "") -> str:
-        return await trio.to_thread.run_sync(self.box.ask, role, address, port, source)
+    async def ask(self, role: str, address: str = "10.43.0.7", port: int = 80, source: str = "", timeout_s: float = ANSWER_S) -> str:
+        return await trio.to_thread.run_sync(self.box.ask, role, address, port, source, timeout_s)
 
     def host_ports(self, **ports: HostPort) -> None:
         self.mappings.replace({IPv4Address(self.box.pods[role]): (port,) for role, port in ports.items()})
@@ -238,7 +238,7 @@ async def test_nobody_else_speaks_to_what_listens_on_loopback_here(world):
         sh(f"ip -n {world.box.names['a']} addr flush dev lo; ip -n {world.box.names['a']} route add 127.0.0.1/32 dev eth0 src {world.box.pods['a']}")
         sh(f"ip netns exec {world.box.names['a']} sysctl -qw net.ipv4.conf.eth0.route_localnet=1")
         with pytest.raises(TimeoutError):
-            await world.ask("a", "127.0.0.1", 8080)
+            await world.ask("a", "127.0.0.1", 8080, timeout_s=1)
 
 
 async def until_written(world: World, words: str) -> None:
