@@ -167,8 +167,11 @@ class NodeNetwork:
             return self._known, []
         found, refused = nodes.peers(self.nodes.items.values(), self._settings.node_name, self._backend, self._settings.cluster)
         own = self.nodes.get(self._settings.node_name)
-        pod_range = IPv4Network(own.pod_range) if own and own.pod_range else self._known.pod_range
-        return Remembered(pod_range, found), refused
+        if own and own.pod_range:
+            return Remembered(IPv4Network(own.pod_range), found), refused
+        former = self._known.pod_range
+        taken = any(peer.pod_range == former for peer in found)  # this node was deleted, and another one has its range by now
+        return Remembered(None if taken else former, found), refused
 
     def _make_right(self, known: Remembered) -> tuple[Uplink | None, Sequence[str]]:
         """In a worker thread. None for the uplink while there is none: routes to others stay as they are then."""

@@ -97,8 +97,7 @@ async def test_a_node_that_goes_takes_its_entries_along_and_one_that_comes_is_re
     await three.client.delete(kinds.NODE, gone.name)
     await until(lambda: str(gone.range) not in one.routes())
     if one.backend == "vxlan":
-        await until(lambda: one.forwardings() == {two.machine.address})
-        assert one.neighbours() == {str(two.range.network_address)}
+        await until(lambda: one.forwardings() == {two.machine.address} and one.neighbours() == {str(two.range.network_address)})
     assert await greeting(one.pods[0], two.pods[0])
     gone.stop()
     three.nodes.remove(gone)
@@ -168,6 +167,22 @@ async def test_a_node_that_boots_without_its_server_knows_its_range_and_the_othe
     assert fresh.address in one.range
     assert set(one.routes()) == {str(node.range) for node in three.nodes[1:]}
     assert await greeting(fresh, two.pods[0])
+
+
+async def test_a_node_whose_range_was_given_to_another_one_meanwhile_waits_for_its_own(three: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was deleted while it was switched off."""
+    one, two, three_ = three.nodes
+    one.stop()
+    told = three.annotations("one")
+    await three.client.delete(kinds.NODE, "one")
+    late = {"metadata": {"name": "late", "annotations": told}, "spec": {"podCIDR": str(one.range), "podCIDRs": [str(one.range)]}}
+    await three.client.create(kinds.NODE, late)
+    capsys.readouterr()
+    await one.start()
+    await until(lambda: one.network.nodes.synced.is_set() and one.network.at_rest)
+    await three.client.create(kinds.NODE, {"metadata": {"name": "one", "annotations": {}}, "spec": {"podCIDR": "10.42.9.0/24", "podCIDRs": []}})
+    await until(lambda: set(one.routes()) == {str(node.range) for node in (one, two, three_)})
+    assert "the kernel refused" not in capsys.readouterr().err
 
 
 async def test_a_backend_that_is_changed_leaves_nothing_of_the_other(three: Cluster) -> None:
