@@ -20,6 +20,7 @@ TRY_S = 2.0  # for one resolver
 TCP_S = 4.0
 ROUNDS = 2  # over all resolvers, before it is a failure
 LARGEST = 65535  # bytes, of a message over TCP
+TRUNCATED = 0x02  # a bit of a header's third byte: the whole answer is to be had over TCP
 
 
 class Resolvers:
@@ -86,10 +87,12 @@ class Forward:
         message = id_ + b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + query.question.wire
         self._asked[(id_, query.question.wire)] = server
         try:
-            with trio.move_on_after(TRY_S):
+            with trio.move_on_after(TRY_S) as trying:
                 found = await self._ask_udp(server, message)
-                if not found[2] & 0x02:
-                    return found
+            if trying.cancelled_caught:
+                return None  # the next one may be there: clients wait five seconds in all
+            if not found[2] & TRUNCATED:
+                return found
             with trio.move_on_after(TCP_S):
                 return await self._ask_tcp(server, message)
         except (OSError, BadMessage):

@@ -76,7 +76,7 @@ class Kubernetes:
         if parts is None or len(parts) != 3 or parts[2] != "svc":
             return ""
         found = self._services.get(f"{parts[1]}/{parts[0]}")
-        return found.external_name.rstrip(".").lower() if found else ""
+        return _target(found) if found else ""
 
     def _changed(self, key: str, old: object, new: object) -> None:
         self._compiled.clear()
@@ -118,7 +118,7 @@ class Kubernetes:
         if service.external_name:
             if front:
                 return [self._missing()]
-            return self._records(question, wire.CNAME, [wire.write_name(service.external_name.rstrip(".").lower())], always=True)
+            return self._records(question, wire.CNAME, [wire.write_name(_target(service))], always=True)
         match front:
             case []:
                 if question.type == wire.SRV:
@@ -139,11 +139,15 @@ class Kubernetes:
         if not service.headless:
             return
         seen = set()
-        for view in self._slices.by_index("service", service.key):
+        for view in self._views(service):
             for endpoint in view.endpoints:
-                if endpoint.ready and view.address_type == "IPv4" and endpoint.address not in seen:
+                if endpoint.ready and endpoint.address not in seen:
                     seen.add(endpoint.address)
                     yield endpoint
+
+    def _views(self, service: Service) -> Iterator[Slice]:
+        """Slices may hold IPv6 addresses, or names: of those we have nothing to say."""
+        return (view for view in self._slices.by_index("service", service.key) if view.address_type == "IPv4")
 
     @staticmethod
     def _hostname(endpoint: Endpoint) -> str:
@@ -157,7 +161,7 @@ class Kubernetes:
                 if (not port or one.name == port) and (not protocol or one.protocol.lower() == protocol):
                     yield one.port, own, service.cluster_ip
             return
-        for view in self._slices.by_index("service", service.key):
+        for view in self._views(service):
             for name, carried, number in view.ports:
                 if (port and name != port) or (protocol and carried.lower() != protocol):
                     continue
@@ -217,3 +221,8 @@ class Kubernetes:
 
     def _missing(self) -> Answer:
         return self._nothing(wire.NXDOMAIN)
+
+
+def _target(service: Service) -> str:
+    """What an ExternalName Service stands for. It may be no name that DNS can carry: the API does not look at single labels."""
+    return service.external_name.rstrip(".").lower()

@@ -23,6 +23,7 @@ BUFFER_BYTES = 1 << 20  # of the socket, so that a burst of pods starting is not
 LARGEST = 65535
 IDLE_S = 30.0  # of a TCP connection
 CONNECTIONS = 128
+UNSAYABLE = Answer(wire.SERVFAIL)  # somebody wrote a name into an object that DNS cannot carry
 
 
 class Server:
@@ -119,17 +120,23 @@ class Server:
             return  # it will ask again
 
     def _now(self, query: Query) -> Answer | None:
-        for plugin in self.plugins:
-            answer = plugin.lookup(query)
-            if answer is not None:
-                return answer
+        try:
+            for plugin in self.plugins:
+                answer = plugin.lookup(query)
+                if answer is not None:
+                    return answer
+        except BadMessage:
+            return UNSAYABLE
         return None
 
     async def _later(self, query: Query) -> Answer:
-        for plugin in self.plugins:
-            answer = await plugin.resolve(query)
-            if answer is not None:
-                return answer
+        try:
+            for plugin in self.plugins:
+                answer = await plugin.resolve(query)
+                if answer is not None:
+                    return answer
+        except BadMessage:
+            return UNSAYABLE
         return Answer(wire.REFUSED, authoritative=False)
 
     async def _serve_tcp(self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None]) -> None:
@@ -142,7 +149,7 @@ class Server:
                 except (trio.BrokenResourceError, trio.TooSlowError):
                     return  # the client's affair
 
-        await trio.serve_listeners(connection, listeners, task_status=task_status)  # type: ignore[arg-type]
+        await trio.serve_listeners(connection, listeners, task_status=task_status)  # type: ignore[arg-type]  # it tells the listeners, we tell nothing
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         raw = b""

@@ -18,7 +18,17 @@ def write_atomically(path: Path, content: bytes | str, mode: int = 0o644) -> Non
     raw = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        _write_whole(part, raw, mode)
+        part.rename(path)
+    except BaseException:
+        part.unlink(missing_ok=True)  # on a full disk it would take up what is left
+        raise
+    _sync(path.parent)
+
+
+def _write_whole(path: Path, raw: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         os.fchmod(descriptor, mode)  # the umask must not widen or narrow it
         view = memoryview(raw)
@@ -27,8 +37,6 @@ def write_atomically(path: Path, content: bytes | str, mode: int = 0o644) -> Non
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    part.rename(path)
-    _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

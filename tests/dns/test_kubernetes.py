@@ -2,6 +2,7 @@
 
 import pytest
 
+from edgek.client import services
 from tests.dns.conftest import answers, ask, endpoint
 
 NAMES = {
@@ -75,6 +76,25 @@ async def test_a_client_that_speaks_edns_is_answered_with_it(server):
     found = await ask(server, "web.default.svc.cluster.local", edns=True)
     assert answers(found) == {"10.43.0.7"}
     assert [(rr.rtype, rr.edns_len) for rr in found.ar] == [(41, 1232)]
+
+
+@pytest.mark.parametrize("type_", ["A", "CNAME", "TXT"])
+async def test_an_alias_that_is_no_name_fails_alone(server, zone, type_):
+    zone.service("odd", type="ExternalName", externalName=f"{'a' * 64}.example.org", ports=[])
+    assert (await ask(server, "odd.default.svc.cluster.local", type_)).header.rcode == 2
+    assert (await ask(server, "odd.default.svc.cluster.local", type_, tcp=True)).header.rcode == 2
+    assert answers(await ask(server, "web.default.svc.cluster.local")) == {"10.43.0.7"}
+
+
+@pytest.mark.parametrize(("address_type", "address"), [("FQDN", "db.example.org"), ("IPv6", "fd00::5")])
+async def test_backends_that_have_no_address_of_ours_are_left_out(server, zone, address_type, address):
+    meta = {"name": "db-y", "namespace": "default", "labels": {"kubernetes.io/service-name": "db"}}
+    ports = [{"name": "http", "port": 8080}]
+    obj = {"metadata": meta, "addressType": address_type, "ports": ports, "endpoints": [endpoint(address)]}
+    zone.slices._set("default/db-y", services.slice_(obj))
+    found = await ask(server, "_http._tcp.db.default.svc.cluster.local", "SRV")
+    assert {str(rr.rdata) for rr in found.ar} == {"10.42.0.5", "10.42.0.6"}
+    assert len(found.rr) == 2
 
 
 async def test_a_service_that_was_an_alias_once_has_its_own_address(server, zone):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import dnslib
 import pytest
 import trio
@@ -69,6 +71,23 @@ async def test_an_external_name_is_an_alias_with_the_address_behind_it(forwardin
     found = await ask(forwarding, "outside.default.svc.cluster.local")
     assert [str(rr.rdata) for rr in found.rr] == ["example.org.", "192.0.2.1"]
     assert [str(rr.rname) for rr in found.rr] == ["outside.default.svc.cluster.local.", "example.org."]
+
+
+async def test_a_resolver_that_is_silent_is_passed_over_for_the_next(zone, resolver, tmp_path, nursery, monkeypatch):
+    monkeypatch.setattr("edgek.dns.forward.TRY_S", 0.05)
+    resolv_conf = tmp_path / "two.conf"
+    resolv_conf.write_text("nameserver 127.0.0.3\nnameserver 127.0.0.2\n")
+    server = dns.build("127.0.0.1", "cluster.local", [], zone.services, zone.slices, port=0, resolv_conf=resolv_conf)
+    server.plugins[-1]._port = resolver.port
+    await nursery.start(server.run)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent, socket.socket() as listening:
+        silent.bind(("127.0.0.3", resolver.port))
+        listening.bind(("127.0.0.3", resolver.port))
+        listening.listen()
+        listening.setblocking(False)
+        assert answers(await ask(server, "www.example.org")) == {"192.0.2.1"}
+        with pytest.raises(BlockingIOError):
+            listening.accept()  # who does not answer over UDP is not asked over TCP: that would take longer than clients wait
 
 
 async def test_without_a_resolver_other_names_fail_at_once(server):

@@ -25,6 +25,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         files.write_atomically(path, 7)  # type: ignore[arg-type]
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 async def test_a_lock_lets_one_in_at_a_time_and_goes_with_an_error(tmp_path):

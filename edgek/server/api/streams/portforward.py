@@ -77,7 +77,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def failed(port: int, exc: errors.ApiError) -> bytes:
+def failed(port: int | str, exc: errors.ApiError) -> bytes:
     """What the client is told on the error stream of a connection."""
     return f"error forwarding port {port}: {exc.message}".encode()
 
@@ -148,11 +148,11 @@ class Forwarder:
                     stream.drop()
 
     async def _forward(self, data: SpdyStream, error: SpdyStream) -> None:
+        asked = data.headers.get("port", "")
         try:
-            port = _port(data.headers.get("port", ""))
-            pod = await self._dial(port)
+            pod = await self._dial(_port(asked))
         except errors.ApiError as exc:
-            await error.send_all(failed(int(data.headers.get("port") or 0), exc))
+            await error.send_all(failed(asked, exc))
         else:
             async with pod, trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_when_broken, data, nursery.cancel_scope)

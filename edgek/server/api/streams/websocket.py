@@ -56,6 +56,7 @@ class WebSocket:
         self._frames: FrameProtocol = FrameProtocol(client=False, extensions=[])
         self._sending = trio.StrictFIFOLock()
         self._message: list[bytes] = []
+        self._message_bytes = 0
         self._closed = False  # by us
         self._ended = False  # by the other side
 
@@ -102,14 +103,17 @@ class WebSocket:
         return None
 
     async def _gathered(self, payload: bytes, *, whole: bool) -> bytes | None:
-        self._message.append(payload)
-        if sum(map(len, self._message)) > MESSAGE_LIMIT:
+        if payload:
+            self._message.append(payload)
+        self._message_bytes += len(payload)
+        if self._message_bytes > MESSAGE_LIMIT:
             await self.close(1009, f"a message may have {MESSAGE_LIMIT} bytes")
             raise Cut
         if not whole:
             return None
         message = b"".join(self._message)
         self._message.clear()
+        self._message_bytes = 0
         return message
 
     async def _read(self) -> None:

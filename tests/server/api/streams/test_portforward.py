@@ -34,7 +34,7 @@ async def shouting(scene: Scene) -> AsyncIterator[trio.Event]:
         nursery.cancel_scope.cancel()
 
 
-async def pair(talk: SpdyTalk, number: int, port: int, request: int) -> tuple[int, int]:
+async def pair(talk: SpdyTalk, number: int, port: int | str, request: int) -> tuple[int, int]:
     headers = {"port": str(port), "requestid": str(request)}
     error = await talk.open(number, streamtype="error", **headers)
     await talk.send(spdy.Data(error, b"", fin=True))  # clients only read it
@@ -61,7 +61,10 @@ async def test_a_port_where_nobody_listens_is_told_on_the_error_stream_and_other
         error, data = await pair(talk, 1, 1, 0)
         await talk.until_ended(error, data)
         assert talk.heard[error] == b"error forwarding port 1: connection refused"
-        error, data = await pair(talk, 5, 80, 1)
+        error, data = await pair(talk, 5, "http", 1)
+        await talk.until_ended(error, data)
+        assert talk.heard[error] == b'error forwarding port http: unable to parse "http" as a port'
+        error, data = await pair(talk, 9, 80, 2)
         await talk.send(spdy.Data(data, b"still here", fin=True))
         await talk.until_ended(data, error)
         assert talk.heard[data] == b"STILL HEREBYE"
