@@ -16,7 +16,7 @@ server | agent)
     run=${EDGEK_RUN_DIR:-/run/edgek}
     mkdir -p /var/lib/edgek/$1 $run
     echo $$ >$run/edgek.pid
-    { echo "ARGUMENTS $*"; env | grep ^EDGEK_; } >/run/edgek-was-started
+    { printf 'ARGUMENTS %s\\n' "$*"; env | grep ^EDGEK_; } >/run/edgek-was-started
     case $(cat /etc/edgek/scene 2>/dev/null) in
     refused) echo 'ERROR cannot go on reason="the token is not this cluster'"'"'s"'; exit 2 ;;
     away) echo 'WARNING cannot join yet server=https://192.0.2.1:6443 error="no answer" retry_s=1.0' ;;

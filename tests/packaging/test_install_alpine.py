@@ -62,17 +62,17 @@ def test_musl_and_busybox_are_enough_to_install_it(alpine: AlpineLike) -> None:
 def test_openrc_and_busybox_run_it_as_a_service(alpine: AlpineLike) -> None:
     alpine.add_glibc()
     said = install(
-        alpine, "--node-label 'a=b $HOME `id`' --node-taint \"x='y\":NoSchedule", EDGEK_LOG_LEVEL="debug", HTTPS_PROXY="http://192.0.2.9:3128"
+        alpine, "--node-label 'a=b $HOME `id`' --node-taint \"x='y\":NoSchedule", EDGEK_NOTE='it\'s "so", `id`', HTTPS_PROXY="http://192.0.2.9:3128"
     )
     assert "Starting the OpenRC service edgek" in said
     assert " is Ready after" in said
     started = alpine.run("cat /run/edgek-was-started").splitlines()
     assert started[0] == "ARGUMENTS server --node-label a=b $HOME `id` --node-taint x='y:NoSchedule"
-    assert "EDGEK_LOG_LEVEL=debug" in started
+    assert 'EDGEK_NOTE=it\'s "so", `id`' in started
     assert "started" in alpine.run("rc-service edgek status")
     assert "edgek" in alpine.run("rc-update show default")
     assert "Nothing changed" in install(
-        alpine, "--node-label 'a=b $HOME `id`' --node-taint \"x='y\":NoSchedule", EDGEK_LOG_LEVEL="debug", HTTPS_PROXY="http://192.0.2.9:3128"
+        alpine, "--node-label 'a=b $HOME `id`' --node-taint \"x='y\":NoSchedule", EDGEK_NOTE='it\'s "so", `id`', HTTPS_PROXY="http://192.0.2.9:3128"
     )
     process = alpine.run("cat /run/edgek/edgek.pid").strip()
     alpine.run(f"kill -9 {process}; until [ $(cat /run/edgek/edgek.pid) != {process} ]; do sleep 0.2; done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.packaging.test_install_file import CRASHES, Dist, make_key
 
 pytestmark = pytest.mark.onefile
 
+TRICKY = '50% of $HOME, `id`, \\n, and it\'s "so"'
 FINE = EDGEK.replace("exec sleep 600", "systemd-notify --ready --pid=$$; exec sleep 600")
 
 
@@ -36,8 +38,8 @@ def machine(tmp_path: Path) -> Iterator[FreshRoot]:
 
 
 def install(machine: FreshRoot, version: str, *, code: int = 0, more: str = "") -> str:
-    given = f"INSTALL_EDGEK_SKIP_SIGNATURE=1 EDGEK_READY_TIMEOUT=30 INSTALL_EDGEK_VERSION={version} {more}"
-    return machine.run(f"{given} sh /opt/dist/install.sh --node-label 'a=b c'", code=code)
+    given = f"INSTALL_EDGEK_SKIP_SIGNATURE=1 EDGEK_READY_TIMEOUT=30 INSTALL_EDGEK_VERSION={version} EDGEK_NOTE={shlex.quote(TRICKY)} {more}"
+    return machine.run(f"{given} sh /opt/dist/install.sh --note {shlex.quote(TRICKY)}", code=code)
 
 
 def test_a_service_that_crashes_is_stopped_or_taken_back_and_the_unit_goes_where_it_is_told(machine: FreshRoot) -> None:
@@ -47,7 +49,9 @@ def test_a_service_that_crashes_is_stopped_or_taken_back_and_the_unit_goes_where
     assert machine.run("systemctl is-enabled edgek; true").strip() == "disabled"
     machine.run("edgek-uninstall")
     assert " is Ready after" in install(machine, "1.0", more="INSTALL_EDGEK_SYSTEMD_DIR=/opt/units")
-    assert machine.run("cat /run/edgek-was-started").splitlines()[0] == "ARGUMENTS server --node-label a=b c"
+    started = machine.run("cat /run/edgek-was-started").splitlines()
+    assert started[0] == f"ARGUMENTS server --note {TRICKY}"
+    assert f"EDGEK_NOTE={TRICKY}" in started
     assert "Nothing changed" in install(machine, "1.0")
     said = install(machine, "2.0", code=1)
     assert "it gave up: ValueError: no such thing: 7" in said
