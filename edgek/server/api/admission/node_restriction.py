@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from edgek.model import kinds, node_labels, objects
+from edgek.model import kinds, node_labels, objects, references
 from edgek.model.kinds import Kind
+from edgek.model.objects import Object
 from edgek.server.api.admission.base import Review, Step, refused
 from edgek.server.api.node_access import node_name
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+# What a node may read once a pod of its refers to it: a pod that it makes itself must not open that door.
+OF_OTHERS = ("secrets", "configmaps", "persistentvolumeclaims", "resourceclaims")
 
 
 class NodeRestriction(Step):
@@ -31,10 +34,16 @@ def _pod(review: Review, node: str) -> None:
         _own_pod(review, node, "update status for")
         if objects.labels(review.obj or {}) != objects.labels(review.old or {}):
             raise refused(review, f"node {_q(node)} cannot update labels through pod status")
+        if _claims(review.obj) != _claims(review.old):
+            raise refused(review, f"node {_q(node)} cannot update resource claim statuses")
     elif review.subresource == "eviction":
         _own_pod(review, node, "evict")
     else:
         raise refused(review, f"unexpected operation {_q(review.operation)}, node {_q(node)} can only create and delete mirror pods")
+
+
+def _claims(pod: Object | None) -> object:
+    return ((pod or {}).get("status") or {}).get("resourceClaimStatuses") or []
 
 
 def _mirror_pod(review: Review, node: str) -> None:
@@ -49,8 +58,9 @@ def _mirror_pod(review: Review, node: str) -> None:
         raise refused(review, f"node {_q(node)} can only create pods with an owner reference set to itself")
     if spec.get("serviceAccountName"):
         raise refused(review, f"node {_q(node)} can not create pods that reference a service account")
-    if any("persistentVolumeClaim" in volume for volume in spec.get("volumes") or ()):
-        raise refused(review, f"node {_q(node)} can not create pods that reference persistentvolumeclaims")
+    referred = {resource for resource, _, _ in references.of_pod(pod)}
+    for resource in (each for each in OF_OTHERS if each in referred):
+        raise refused(review, f"node {_q(node)} can not create pods that reference {resource}")
 
 
 def _own_pod(review: Review, node: str, doing: str) -> None:

@@ -27,6 +27,19 @@ def token_for(pod: dict[str, Any], **reference: str) -> Review:
     return review(kinds.SERVICE_ACCOUNT, asked, (kinds.POD, pod), user=NODE, subresource="token")
 
 
+def mirror(**spec: Any) -> Review:
+    return review(kinds.POD, named("m", metadata=MIRROR, spec={"nodeName": "n1", **spec}), user=NODE)
+
+
+DOORS: dict[str, dict[str, Any]] = {
+    "a claim": {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]},
+    "a secret": {"containers": [{"name": "c", "envFrom": [{"secretRef": {"name": "s"}}]}]},
+    "a pull secret": {"imagePullSecrets": [{"name": "s"}]},
+    "a config map": {"volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "m"}}]}}]},
+    "a device": {"resourceClaims": [{"name": "d", "resourceClaimName": "gpu"}]},
+}
+CLAIMING = {**MINE, "status": {"resourceClaimStatuses": [{"name": "d", "resourceClaimName": "gpu"}]}}
+
 ALLOWED = {
     "its own node": review(kinds.NODE, node(labels={"kubernetes.io/hostname": "n1", "example.com/rack": "7"}), user=NODE),
     "its own status": review(kinds.NODE, node(), user=NODE, operation="UPDATE", old=node(), subresource="status"),
@@ -42,6 +55,8 @@ REFUSED = {
     "a label of restricted nodes": review(kinds.NODE, node(labels={"x.node-restriction.kubernetes.io/a": "b"}), user=NODE),
     "its taints": review(kinds.NODE, node(), user=NODE, operation="UPDATE", old=node(taints=[{"key": "k"}])),
     "a plain pod": review(kinds.POD, named("m", spec={"nodeName": "n1"}), user=NODE),
+    **{f"a mirror pod that refers to {what}": mirror(**spec) for what, spec in DOORS.items()},
+    "a claim that its pod never had": review(kinds.POD, CLAIMING, user=NODE, operation="UPDATE", old=MINE, subresource="status"),
     "a mirror pod elsewhere": review(kinds.POD, named("m", metadata=MIRROR, spec={"nodeName": "n2"}), user=NODE),
     "the status of a stranger's pod": review(kinds.POD, THEIRS, user=NODE, operation="UPDATE", old=THEIRS, subresource="status"),
     "the end of a stranger's pod": review(kinds.POD, None, user=NODE, operation="DELETE", old=THEIRS),
