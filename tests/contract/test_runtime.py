@@ -19,7 +19,7 @@ from tests.fakes.runtime import open_runtime
 from tests.fakes.streams import Collected
 
 NUMBERS = itertools.count(1)
-WAIT_S = 20.0  # a scene that takes longer has failed
+WAIT_S = 60.0  # a scene that takes longer has failed
 
 
 @attrs.frozen

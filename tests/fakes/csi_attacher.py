@@ -15,7 +15,7 @@ from edgek.host.rpc import Channel, Method
 from tests.e2e.cluster import Cluster, Failed
 
 CAPABILITY = {"mount": {}, "access_mode": {"mode": messages.SINGLE_NODE_WRITER}}
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def ask(socket: Path, method: Method, request: Mapping[str, Any]) -> Values:

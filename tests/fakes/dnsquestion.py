@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dnslib
 
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 
 
 def addresses(name: str, server: str) -> list[str]:

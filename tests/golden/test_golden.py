@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CORPUS = REPOSITORY.parent / "shared" / "golden"
 PASSING = Path(__file__).with_name("passing.txt")
 PORT = 16555
-START_S = 30
+START_S = 120
 CHECK_S = 600
 TOKENS = 'golden-admin-token,golden-admin,u-admin,"system:masters"\ngolden-alice-token,alice,u-alice,"golden-devs"\ngolden-bob-token,bob,u-bob,""\n'
 

@@ -29,7 +29,7 @@ from tests.fakes import node as real_node
 from tests.fakes.api import FakeApi
 
 pytestmark = pytest.mark.node
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 @attrs.define

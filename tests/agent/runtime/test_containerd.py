@@ -39,7 +39,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 async def real(folder: Path) -> AsyncIterator[Node]:
-    with trio.fail_after(40):
+    with trio.fail_after(120):
         async with open_node(folder) as opened:
             yield opened
 
@@ -124,14 +124,20 @@ async def test_a_pod_waits_while_the_node_has_no_pod_range(real: Node, monkeypat
     assert caught.value.reason == "CreatePodSandboxError"
 
 
+async def until_missed(events: AsyncIterator[RuntimeEvent]) -> None:
+    """It says that something may have been missed; what happened to a pod may come before that."""
+    while await anext(events) != RuntimeEvent(""):
+        pass
+
+
 async def test_containerd_killed_comes_back_and_no_pod_noticed(real: Node) -> None:
     _, container_id, _ = await a_pod(real, "survivor")
     before = await real.runtime.container(container_id)
     former = pid_of(real.child)
     async with contextlib.aclosing(real.runtime.events()) as events:  # type: ignore[type-var]
-        assert await anext(events) == RuntimeEvent("")
+        await until_missed(events)
         os.kill(former, signal.SIGKILL)
-        assert await anext(events) == RuntimeEvent("")  # something may have been missed
+        await until_missed(events)
     assert pid_of(real.child) != former
     assert await real.runtime.container(container_id) == before
     assert (await real.runtime.exec_sync(container_id, ("echo", "here"), 5)).stdout == b"here\n"
@@ -139,12 +145,12 @@ async def test_containerd_killed_comes_back_and_no_pod_noticed(real: Node) -> No
 
 async def test_containerd_that_hangs_is_noticed_and_started_again_and_no_pod_noticed(real: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "LIMIT_S", 0.5)
-    monkeypatch.setattr(cri, "PROBE_S", 0.5)
     real.patience.of_use()  # and from now on it is as short
     _, container_id, _ = await a_pod(real, "untouched")
     before = await real.runtime.container(container_id)
     former = pid_of(real.child)
     assert all(condition.ready for condition in await real.runtime.conditions())
+    monkeypatch.setattr(cri, "PROBE_S", 0.5)  # not while it is asked in earnest: a busy machine takes longer
     os.kill(former, signal.SIGSTOP)
     with pytest.raises(RuntimeGone):
         await real.runtime.conditions()
@@ -230,8 +236,8 @@ async def test_an_exec_whose_caller_goes_away_is_killed(real: Node) -> None:
         nursery.start_soon(run)
         await stdout.holds(b"\n")
         nursery.cancel_scope.cancel()
-    done = await real.runtime.exec_sync(container_id, ("sh", "-c", "cat /proc/[0-9]*/cmdline"), 5)
-    assert b"4711" not in done.stdout
+    while b"4711" in (await real.runtime.exec_sync(container_id, ("sh", "-c", "cat /proc/[0-9]*/cmdline"), 20)).stdout:
+        pass  # it was told to end
 
 
 async def test_an_exec_whose_listener_broke_off_ends(real: Node) -> None:
@@ -291,7 +297,7 @@ async def test_a_containerd_that_does_not_come_up_is_said_with_its_last_words(tm
 
 
 async def test_after_a_power_cut_old_pods_are_cleared_away_and_new_ones_start(tmp_path: Path) -> None:
-    with trio.fail_after(40):
+    with trio.fail_after(120):
         async with open_node(tmp_path) as real:
             sandbox_id, container_id, _ = await a_pod(real, "lost")
             real.supervision.cancel()

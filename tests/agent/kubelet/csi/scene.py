@@ -32,7 +32,7 @@ from tests.fakes.mounts import FakeMounter
 
 AROUND = Surroundings(("192.0.2.1",), ("10.42.0.5",), (), {"cpu": "4"})
 DRIVER = "third.example.com"
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Api(FakeApi):

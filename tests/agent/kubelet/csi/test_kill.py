@@ -75,7 +75,7 @@ class World:
         self._edgek.stdin.close()
         self._driver.terminate()
         for process in (self._edgek, self._driver):
-            process.wait(10)
+            process.wait(30)
             assert process.stdout
             process.stdout.close()
 
