@@ -223,12 +223,14 @@ verify() { # FILE, before anything of it runs. What it should be is then in $sum
     cp "$1.sha256.sig" "$work/signature"
     printf -- '-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----\n' "$key" >"$work/key.pem"
     # Never the new file itself: it would vouch for itself.
-    if command -v openssl >/dev/null 2>&1; then
+    if openssl pkeyutl -help 2>&1 | grep -q rawin; then # 3.0 or newer
+        openssl pkey -pubin -in "$work/key.pem" -noout 2>/dev/null || die "$key is no public key: say the base64 of an Ed25519 one"
         openssl pkeyutl -verify -pubin -inkey "$work/key.pem" -rawin -in "$work/sums" -sigfile "$work/signature" >/dev/null 2>&1
     elif [ -x $BIN_DIR/edgek ]; then
         $BIN_DIR/edgek internal-tool verify "$work/key.pem" "$work/sums" "$work/signature"
     else
-        die 'neither openssl nor a former edgek is here to look at the signature: install openssl, or give INSTALL_EDGEK_SKIP_SIGNATURE=1 to believe the checksum alone'
+        die 'neither openssl (3.0 or newer) nor a former edgek is here to look at the signature: install openssl, or give INSTALL_EDGEK_SKIP_SIGNATURE=1 to' \
+            'believe the checksum alone'
     fi || die "$1 was not signed by the one whose key this is: it was changed, or comes from somebody else"
     say 'Checksum and signature are right'
 }

@@ -36,7 +36,10 @@ def _verify(key: Path, file: Path, signature: Path) -> int:
     """An Ed25519 signature (RFC 8032), the key in PEM."""
     from edgek.host.signature import is_signed_by
 
-    return 0 if is_signed_by(key.read_bytes(), file.read_bytes(), signature.read_bytes()) else 1
+    try:
+        return 0 if is_signed_by(key.read_bytes(), file.read_bytes(), signature.read_bytes()) else 1
+    except ValueError as exc:
+        raise UsageError(f"{key} holds no public key: {exc}") from None
 
 
 def _nft(program: str) -> int:

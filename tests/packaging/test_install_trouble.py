@@ -103,6 +103,17 @@ def test_a_signature_is_looked_at_where_passing_it_over_was_denied(box: Box, dis
     assert "sha256.sig is missing" in box.run(str(dist.installer), code=1, INSTALL_EDGEK_SKIP_SIGNATURE="0")
 
 
+def test_an_openssl_that_cannot_look_at_the_signature_does_not_say_that_it_is_wrong(box: Box, dist: Dist) -> None:
+    dist.build("1.0")
+    box.run("mkdir /run/old; printf '#!/bin/sh\\nexit 1\\n' >/run/old/openssl; chmod +x /run/old/openssl")
+    assert "neither openssl (3.0 or newer) nor" in box.run(f"PATH=/run/old:$PATH {dist.installer}", code=1)
+
+
+def test_a_key_that_is_none_is_said_to_be_none(box: Box, dist: Dist) -> None:
+    dist.build("1.0")
+    assert "nonsense is no public key" in box.run(str(dist.installer), code=1, INSTALL_EDGEK_PUBLIC_KEY="nonsense")
+
+
 def test_flags_that_the_new_version_does_not_take_change_nothing(box: Box, dist: Dist) -> None:
     dist.build("1.0")
     box.run(str(dist.installer))
