@@ -6,6 +6,7 @@ import html
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypedDict
 
 import orjson
 import trio
@@ -25,6 +26,7 @@ from edgek.model.objects import Object
 DIAL_TIMEOUT_S = 10.0
 DIALS_AT_ONCE = 8  # threads that connect inside of pods
 LOG_ROOT = Path("/var/log")
+LOG_MOST = 32 << 20  # bytes of one file: it is held in memory here and in the server, which may have half a gigabyte each
 TEXT = {"content-type": "text/plain; charset=utf-8"}
 JSON = {"content-type": "application/json"}
 METRICS = {"content-type": "text/plain; version=0.0.4; charset=utf-8"}
@@ -69,29 +71,14 @@ class Door:
     async def exec(self, ref: ContainerRef, options: ExecOptions, terminal: Terminal) -> int:
         container = await self._running(ref)
         try:
-            return await self._runtime.exec(
-                container.id,
-                options.command,
-                tty=options.tty,
-                stdin=terminal.stdin if options.stdin else None,
-                stdout=_Output(terminal, 1) if options.stdout else None,
-                stderr=_Output(terminal, 2) if options.stderr and not options.tty else None,
-                resizes=terminal.resizes if options.tty else None,
-            )
+            return await self._runtime.exec(container.id, options.command, **_channels(options, terminal))
         except RuntimeFailure as exc:
             raise errors.InternalError(f"error executing command in container: {exc}") from None
 
     async def attach(self, ref: ContainerRef, options: ExecOptions, terminal: Terminal) -> None:
         container = await self._running(ref)
         try:
-            await self._runtime.attach(
-                container.id,
-                tty=options.tty,
-                stdin=terminal.stdin if options.stdin else None,
-                stdout=_Output(terminal, 1) if options.stdout else None,
-                stderr=_Output(terminal, 2) if options.stderr and not options.tty else None,
-                resizes=terminal.resizes if options.tty else None,
-            )
+            await self._runtime.attach(container.id, **_channels(options, terminal))
         except RuntimeFailure as exc:
             raise errors.InternalError(f"error attaching to container: {exc}") from None
 
@@ -224,6 +211,26 @@ class _Output(trio.abc.SendStream):
         await trio.lowlevel.checkpoint()
 
 
+class _Channels(TypedDict):
+    """What the runtime joins to a container's process."""
+
+    tty: bool
+    stdin: AsyncIterator[bytes] | None
+    stdout: trio.abc.SendStream | None
+    stderr: trio.abc.SendStream | None
+    resizes: AsyncIterator[tuple[int, int]] | None
+
+
+def _channels(options: ExecOptions, terminal: Terminal) -> _Channels:
+    return {
+        "tty": options.tty,
+        "stdin": terminal.stdin if options.stdin else None,
+        "stdout": _Output(terminal, 1) if options.stdout else None,
+        "stderr": _Output(terminal, 2) if options.stderr and not options.tty else None,
+        "resizes": terminal.resizes if options.tty else None,
+    }
+
+
 def _connect(port: int) -> socket.socket:
     """In a thread that has entered the pod's network."""
     try:
@@ -253,10 +260,16 @@ def log_file(relative: str, root: Path = LOG_ROOT) -> Response:
     """A file below the node's log folder, or what is in a folder of it."""
     base = root.resolve()
     path = (base / relative).resolve()
-    if not path.is_relative_to(base) or not path.exists():
+    if not path.is_relative_to(base) or not (path.is_dir() or path.is_file()):  # a pipe would hold up whoever opens it
         return Response(404, TEXT, b"404 page not found\n")
     if path.is_dir():
         names = sorted(f"{found.name}/" if found.is_dir() else found.name for found in path.iterdir())
         lines = [f'<a href="{html.escape(name)}">{html.escape(name)}</a>' for name in names]
         return Response(200, {"content-type": "text/html; charset=utf-8"}, ("<pre>\n" + "\n".join(lines) + "\n</pre>\n").encode())
-    return Response(200, TEXT, path.read_bytes())
+    with path.open("rb") as file:
+        content = file.read(LOG_MOST + 1)  # it may grow meanwhile
+    if len(content) > LOG_MOST:
+        return Response(
+            413, TEXT, f"{path} is larger than {LOG_MOST} bytes, which is all that is shown of a file here: read it on the node\n".encode()
+        )
+    return Response(200, TEXT, content)

@@ -143,10 +143,10 @@ class _Connection:
                         keep = keep and not parser.ready
                         scope.deadline = math.inf
                         del parser  # a watch may last for hours: keep little
-                        await self._stream(answer, keep)
+                        await self._stream(answer, keep=keep)
                         parser = Parser()
                     else:
-                        await self._send(answer, keep, request.method == "HEAD")
+                        await self._send(answer, keep=keep, head_only=request.method == "HEAD")
                     if not keep:
                         return
                 if leftover is not None:
@@ -209,7 +209,7 @@ class _Connection:
             while await self._channel.receive_some():
                 await trio.lowlevel.checkpoint()
 
-    async def _send(self, answer: Response | Parts, keep: bool, head_only: bool) -> None:
+    async def _send(self, answer: Response | Parts, *, keep: bool, head_only: bool) -> None:
         size = answer.size if isinstance(answer, Parts) else len(answer.body)
         start = head(answer.status, answer.headers, "" if keep else "connection: close\r\n", f"content-length: {size}\r\n")
         if size > SMALL:  # a thin line may need long for it: whether it moves at all is the kernel's watch (STALLED_MS)
@@ -226,7 +226,7 @@ class _Connection:
             await self._channel.send_all(start)
             await self._channel.send_all(answer.body)
 
-    async def _stream(self, answer: Streaming, keep: bool) -> None:
+    async def _stream(self, answer: Streaming, *, keep: bool) -> None:
         """Raises Cut when the reader was lost, or the stream did not come to its end."""
         start = head(answer.status, answer.headers, "" if keep else "connection: close\r\n", "transfer-encoding: chunked\r\n")
         await self._channel.send_all(start)

@@ -6,6 +6,7 @@ node affinity.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -118,7 +119,7 @@ class DaemonSetController:
             message = f"Found failed daemon pod {pod.key} on node {pod.node}, will try to kill it"
             self._events.warning(kinds.DAEMON_SET, wanted, "FailedDaemonPod", message)
         doomed = plan.delete[: podmaking.BURST]
-        failures = await podmaking.together([lambda pod=pod: self._delete(wanted, pod) for pod in doomed])  # type: ignore[misc]
+        failures = await podmaking.together([functools.partial(self._delete, wanted, pod) for pod in doomed])
         nodes = plan.create[: podmaking.BURST]
 
         async def create(number: int) -> None:

@@ -6,6 +6,7 @@ are made and deleted, and its status is written before any pod is let go.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -149,7 +150,7 @@ class JobController:
                 self._events.normal(kinds.JOB, job, "SuccessfulDelete", f"Deleted pod: {pod.name}")
             await self._pods.until(lambda: is_leaving(self._pods.get(pod.key), pod.uid))
 
-        failures = await podmaking.together([lambda pod=pod: delete(pod) for pod in doomed])  # type: ignore[misc]
+        failures = await podmaking.together([functools.partial(delete, pod) for pod in doomed])
         return next((each for each in failures if each is not None), None)
 
     async def _release(self, pods: Iterable[PodView]) -> None:
@@ -163,7 +164,7 @@ class JobController:
                 return
 
         held = [pod for pod in pods if FINALIZER in pod.finalizers]
-        failures = await podmaking.together([lambda pod=pod: release(pod) for pod in held])  # type: ignore[misc]
+        failures = await podmaking.together([functools.partial(release, pod) for pod in held])
         for failure in failures:
             if failure is not None:
                 raise failure

@@ -5,6 +5,7 @@ A sign of life is a renewed Lease or a changed Ready condition, timed by our own
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -102,7 +103,7 @@ class NodeLifecycleController:
     async def _mark_pods(self, node_name: str) -> None:
         """Nobody can say that they are ready any more: Services must leave them out."""
         ready = [pod for pod in self._pods.by_index("node", node_name) if pod.ready]
-        failures = await podmaking.together([lambda pod=pod: self._mark_pod(pod) for pod in ready])  # type: ignore[misc]
+        failures = await podmaking.together([functools.partial(self._mark_pod, pod) for pod in ready])
         for failure in failures:
             if failure is not None and not isinstance(failure, errors.NotFound):
                 raise failure

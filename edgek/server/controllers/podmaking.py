@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -53,7 +54,7 @@ async def slow_start(count: int, make: Callable[[int], Awaitable[Any]]) -> tuple
     made, size = 0, 1
     while made < count:
         size = min(size, count - made)
-        results = await together([lambda index=index: make(index) for index in range(made, made + size)])  # type: ignore[misc]
+        results = await together([functools.partial(make, index) for index in range(made, made + size)])
         failures = [each for each in results if each is not None]
         made += size - len(failures)
         if failures:

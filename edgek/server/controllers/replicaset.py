@@ -5,6 +5,7 @@ Nothing is created before the cache shows what was created before (``Cluster.cre
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -121,7 +122,7 @@ class ReplicaSetController:
                 self._events.normal(self.kind, wanted, "SuccessfulDelete", f"Deleted pod: {pod.name}")
             await self._pods.until(lambda: is_leaving(self._pods.get(pod.key), pod.uid))
 
-        failures = await podmaking.together([lambda pod=pod: delete(pod) for pod in doomed])  # type: ignore[misc]
+        failures = await podmaking.together([functools.partial(delete, pod) for pod in doomed])
         failure = next((each for each in failures if each is not None), None)
         if isinstance(failure, errors.Conflict):
             raise failure  # somebody was faster: nothing to report

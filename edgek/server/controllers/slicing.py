@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 from edgek.client.informer import Informer
@@ -55,7 +56,7 @@ async def carry_out(
         doomed += made.delete
     for each in doomed:
         await cluster.delete(informer, objects.key(each), objects.uid(each))
-        await informer.until(lambda each=each: _is_gone(informer, each))  # type: ignore[misc]
+        await informer.until(functools.partial(_is_gone, informer, each))
 
 
 def _is_gone(informer: Informer[Object], slice_: Object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from edgek.agent.kubelet.serve import Door, log_file
+from edgek.agent.kubelet.serve import LOG_MOST, Door, log_file
 from edgek.client.node import ContainerRef, ExecOptions, LogOptions, Terminal
 from edgek.client.transport import Request
 from edgek.host.worker import InLine
@@ -120,7 +121,11 @@ def test_log_files_of_the_node_and_nothing_else(tmp_path: Path) -> None:
     assert log_file("a&b", root).body == b"line\n"
     assert b'<a href="sub/">sub/</a>' in log_file("", root).body
     assert b"a&amp;b" in log_file("", root).body
-    for outside in ("../secret", "trap", "/etc/passwd", "none"):
+    os.mkfifo(root / "pipe")
+    with (root / "huge").open("wb") as huge:
+        huge.truncate(LOG_MOST + 1)  # a hole: it takes no room
+    assert log_file("huge", root).status == 413
+    for outside in ("../secret", "trap", "/etc/passwd", "none", "pipe"):
         assert log_file(outside, root).status == 404
 
 
