@@ -269,7 +269,5 @@ def log_file(relative: str, root: Path = LOG_ROOT) -> Response:
     with path.open("rb") as file:
         content = file.read(LOG_MOST + 1)  # it may grow meanwhile
     if len(content) > LOG_MOST:
-        return Response(
-            413, TEXT, f"{path} is larger than {LOG_MOST} bytes, which is all that is shown of a file here: read it on the node\n".encode()
-        )
+        return Response(413, TEXT, f"{path} has more than the {LOG_MOST} bytes that are shown of a file here: read it on the node\n".encode())
     return Response(200, TEXT, content)
