@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Awaitable, Callable, Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import trio.testing
 
 from edgek.model import errors
 from edgek.server.store.backend import Event, Record
-from edgek.server.store.disk import BLOCK, Change, Loaded, Outcome
+from edgek.server.store.disk import BLOCK, Change, Disk, Loaded, Outcome
 from edgek.server.store.readable import FIRST_REVISION
 from edgek.server.store.sqlite import RIDE_EVERY_S, SqliteBackend
 from tests.server.store.drafts import draft, fresh_file, key, said
@@ -222,7 +223,7 @@ async def test_an_io_error_at_the_commit_fails_the_whole_batch_and_leaves_what_w
         assert [said(record) for record in store.list("pods").records] == ["second"]
 
 
-async def test_what_rests_on_a_write_that_fails_fails_with_it(tmp_path: Path) -> None:
+async def test_what_rests_on_a_write_that_fails_fails_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two updates on their way, the second decided against the first: neither may be seen when the first does not reach the disk."""
     path = fresh_file(tmp_path)
     results: dict[str, object] = {}
@@ -233,13 +234,24 @@ async def test_what_rests_on_a_write_that_fails_fails_with_it(tmp_path: Path) ->
         except errors.ApiError as error:
             results[say] = type(error)
 
+    may_write, really_write = threading.Event(), Disk.write
+
+    def write_when_both_are_there(disk: Disk, changes: Sequence[Change]) -> Outcome:
+        may_write.wait()
+        return really_write(disk, changes)
+
+    monkeypatch.setattr(Disk, "write", write_when_both_are_there)
+    may_write.set()
     async with SqliteBackend.open(path) as store:
         first = await store.create(key("web"), draft("first"))
+        may_write.clear()
         with files_end_at(0):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(write, "second", first.revision)
-                await trio.lowlevel.checkpoint()
+                await trio.testing.wait_all_tasks_blocked()
                 nursery.start_soon(write, "third", first.revision + 1)
+                await trio.testing.wait_all_tasks_blocked()
+                may_write.set()
         assert results == {"second": errors.ServiceUnavailable, "third": errors.ServiceUnavailable}
         assert store.revision == first.revision
 
