@@ -131,7 +131,7 @@ class Folders:
         with self._guard():
             if not os.path.lexists(target):  # else another volume, of the same folder, was quicker
                 part.rename(target)
-        _sync(target.parent)
+        files.sync(target.parent)  # a rename that was reported must outlive a power cut
         trees.remove(part.parent)
 
     def _fresh(self, kind: str, id_: str) -> Path:
@@ -241,7 +241,7 @@ class Folders:
         files.write_atomically(part / "snapshot.json", orjson.dumps(attrs.asdict(taken)))
         self._snapshot(id_).parent.mkdir(parents=True, exist_ok=True)
         part.rename(self._snapshot(id_))
-        _sync(self._snapshot(id_).parent)
+        files.sync(self._snapshot(id_).parent)
         trees.remove(part.parent)
         return taken
 
@@ -324,12 +324,3 @@ def _copy(source: Path, target: Path) -> None:
         message = done.stderr.decode(errors="replace").strip() or f"cp ended with {done.returncode}"
         trees.remove(target)
         raise (Full if os.strerror(errno.ENOSPC) in message or os.strerror(errno.EDQUOT) in message else Refused)(f"cannot copy {source}: {message}")
-
-
-def _sync(folder: Path) -> None:
-    """A rename that was reported must outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,7 +24,7 @@ def write_atomically(path: Path, content: bytes | str, mode: int = 0o644) -> Non
     except BaseException:
         part.unlink(missing_ok=True)  # on a full disk it would take up what is left
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _write_whole(path: Path, raw: bytes, mode: int) -> None:
@@ -39,8 +39,9 @@ def _write_whole(path: Path, raw: bytes, mode: int) -> None:
         os.close(descriptor)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Have the disk keep what was written to this file, or what was renamed in this folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -68,7 +69,7 @@ def put_in_place(fresh: Path, path: Path) -> bool:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
     if not exchanged:
         fresh.rename(path)
-    _sync(path.parent)
+    sync(path.parent)
     return exchanged
 
 

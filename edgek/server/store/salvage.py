@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 import orjson
 
+from edgek.host import files
 from edgek.server.store import carve
 from edgek.server.store.disk import BLOCK
 from edgek.server.store.rows import INSERT, SELECT, checksum
@@ -69,13 +70,13 @@ def rescue(path: Path, make: Callable[[Path], None]) -> Salvage:
 
 def swap_in(path: Path, part: Path) -> Path:
     """Put a finished file in the place of ``path``, and keep that one beside it; its new name. Nobody may hold either of them open."""
-    sync(part)
+    files.sync(part)
     former = _free_name(path)
     for suffix in SUFFIXES[:2]:
         with suppress(FileNotFoundError):
             os.link(_beside(path, suffix), _beside(former, suffix))
     part.rename(_beside(path, ".salvaged"))
-    sync(path.parent)
+    files.sync(path.parent)
     finish_swap(path)
     return former
 
@@ -87,9 +88,9 @@ def finish_swap(path: Path) -> None:
         return
     for suffix in SUFFIXES[1:]:
         _beside(path, suffix).unlink(missing_ok=True)
-    sync(path.parent)
+    files.sync(path.parent)
     salvaged.rename(path)
-    sync(path.parent)
+    files.sync(path.parent)
 
 
 def _copy(path: Path, source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, list[str]]:
@@ -191,12 +192,3 @@ def _remove(path: Path) -> None:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
-
-
-def sync(path: Path) -> None:
-    """Have the disk keep what was written to this file, or what was renamed in this folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgek.host import files
 from edgek.model import errors
 from edgek.server.store import salvage, schema
 from edgek.server.store.disk import BLOCK, lock
@@ -61,9 +62,9 @@ def backup(path: Path, target: Path) -> None:
     os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))  # it holds every Secret, and SQLite keeps the mode of an empty file
     with _opened(path) as db:
         db.execute("VACUUM INTO ?", [str(part)])
-    salvage.sync(part)
+    files.sync(part)
     part.rename(target)
-    salvage.sync(target.parent)
+    files.sync(target.parent)
 
 
 def compact(path: Path) -> None:
