@@ -53,6 +53,9 @@ INTERNAL = {
     "internal-tool": "edgek.cli.tool",
 }
 
+# They end with a word of their own in the log; for the others, a file that cannot be read or written is the user's to mend.
+LONG_RUNNING = ("server", "agent")
+
 # What k3s has as a command and edgek has not (yet): refused by name.
 REFUSED = {
     "etcd-snapshot": "edgek keeps its data in SQLite: `edgek backup` writes the whole server to one file, and `edgek restore` takes it back",
@@ -92,11 +95,16 @@ def run(command: Command, arguments: Sequence[str]) -> int:
     except UsageError as exc:
         print(f"edgek {command.name}: {exc}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:  # `edgek ... | head` is no mistake
         sys.stderr.close()
         return 0
+    except OSError as exc:
+        if not exc.filename or command.name in LONG_RUNNING:
+            raise
+        print(f"edgek {command.name}: {exc.filename}: {exc.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
     return code
 
 

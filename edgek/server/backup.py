@@ -5,6 +5,7 @@ A gzipped tar, sealed with a passphrase where one is given; its first member nam
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -14,7 +15,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -28,6 +29,7 @@ from edgek.server.store import upkeep
 PREFIX, SUFFIX = "edgek-", ".backup"
 _MANIFEST = "manifest.json"
 _FORMAT = 1
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _DATABASE = "db/state.db"
 
 
@@ -63,7 +65,8 @@ def make(server_dir: Path, target: Path, passphrase: str = "") -> None:
                 os.fsync(file.fileno())
             part.rename(target)
         except OSError as exc:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
             raise UsageError(f"cannot write {target}: {exc.strerror}") from exc
 
 
@@ -75,7 +78,11 @@ def read(source: Path, passphrase: str = "", into: Path | None = None) -> Conten
             missing = dict(contents.files)
             while member := archive.next():
                 _check(archive, member, missing, source, into)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as exc:
+        raise UsageError(f"{exc.filename} cannot be read: {exc.strerror}") from exc
     except (OSError, EOFError, ValueError, KeyError, zlib.error, tarfile.TarError, sealed.CannotOpen) as exc:
+        if isinstance(exc, OSError) and exc.errno in NO_ROOM:
+            raise UsageError(f"{source} cannot be laid out below {into}: {exc.strerror}; make room there") from exc
         raise UsageError(f"{source} cannot be read: {exc}; take another backup") from exc
     if missing:
         raise UsageError(f"{source} lacks {', '.join(sorted(missing))}: take another backup")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -144,3 +145,18 @@ async def test_a_file_with_something_wrong_changes_nothing(tmp_path: Path, chang
 def test_where_there_is_no_server_there_is_nothing_to_back_up(tmp_path: Path):
     with pytest.raises(UsageError, match="holds no server"):
         backup.make(tmp_path, tmp_path / "file")
+
+
+@pytest.mark.root
+async def test_a_full_disk_is_not_taken_for_a_bad_backup(tmp_path: Path) -> None:
+    file, small = tmp_path / "file", tmp_path / "small"
+    await fill(tmp_path / "old" / "server", "a")
+    backup.make(tmp_path / "old" / "server", file)
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "none", small], check=True)
+    try:
+        with pytest.raises(UsageError, match="cannot be laid out below .*: No space left on device; make room there"):
+            backup.restore(small / "server", file)
+        assert names_in(small) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
