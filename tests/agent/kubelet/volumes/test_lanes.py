@@ -13,11 +13,12 @@ from edgek.host.worker import InLine
 
 
 async def test_a_call_that_hangs_is_given_up_and_the_next_refused_until_it_ends() -> None:
-    lanes, dead, calls = Lanes(), threading.Event(), list[str]()
+    lanes, begun, dead, calls = Lanes(), threading.Event(), threading.Event(), list[str]()
 
     def look() -> str:
         calls.append("look")
-        dead.wait(10)
+        begun.set()
+        dead.wait(60)
         return "there"
 
     lane = lanes.of("u1", "v")
@@ -26,6 +27,7 @@ async def test_a_call_that_hangs_is_given_up_and_the_next_refused_until_it_ends(
     with pytest.raises(VolumeFailed, match="has not ended"):
         await lane.run(look)
     assert await lanes.of("u1", "other").run(lambda: "at once") == "at once"
+    assert await trio.to_thread.run_sync(begun.wait, 20)
     assert calls == ["look"]
     dead.set()
     with trio.fail_after(20):
@@ -48,7 +50,7 @@ async def test_a_cancelled_call_is_left_behind_and_one_that_fails_is_over() -> N
         with pytest.raises(OSError, match="no disk"):
             await lane.run(stumble)
     with trio.move_on_after(0.05):
-        await lane.run(dead.wait, 10)
+        await lane.run(dead.wait, 60)
     with pytest.raises(VolumeFailed, match="has not ended"):
         await lane.run(stumble)
     dead.set()
