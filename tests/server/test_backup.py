@@ -6,6 +6,7 @@ import gzip
 import io
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -147,16 +148,21 @@ def test_where_there_is_no_server_there_is_nothing_to_back_up(tmp_path: Path):
         backup.make(tmp_path, tmp_path / "file")
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 40 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "none", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
 @pytest.mark.root
-async def test_a_full_disk_is_not_taken_for_a_bad_backup(tmp_path: Path) -> None:
-    file, small = tmp_path / "file", tmp_path / "small"
+async def test_a_full_disk_is_not_taken_for_a_bad_backup(tmp_path: Path, small: Path) -> None:
+    file = tmp_path / "file"
     await fill(tmp_path / "old" / "server", "a")
     backup.make(tmp_path / "old" / "server", file)
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "none", small], check=True)
-    try:
-        with pytest.raises(UsageError, match="cannot be laid out below .*: No space left on device; make room there"):
-            backup.restore(small / "server", file)
-        assert names_in(small) == []
-    finally:
-        subprocess.run(["umount", small], check=True)
+    with pytest.raises(UsageError, match=r"cannot be laid out below .*: No space left on device; make room there"):
+        backup.restore(small / "server", file)
+    assert names_in(small) == []
