@@ -1,6 +1,6 @@
 """What becomes of an object under a patch: JSON patch (RFC 6902), merge patch (RFC 7386) and strategic merge patch.
 
-Pure. The outcome still has to be held against its kind (``decode.patched``). Server-side apply stands in ``apply.py``.
+Pure. The outcome still has to be held against its kind (``decode.patched``). Server-side apply is not served.
 """
 
 from __future__ import annotations
