@@ -5,6 +5,7 @@ The questions are those of ``server/api/streams/link.py``; the answers come from
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -37,14 +38,14 @@ def status(exc: errors.ApiError) -> Head:
 
 
 async def _logs(door: NodeDoor, head: Head, stream: Stream) -> None:
-    found = door.logs(ContainerRef(**head["ref"]), LogOptions(**head["options"]))
-    first = await anext(found, b"")  # a refusal comes in its place
-    await link_calls.send_head(stream, {}, first)
-    try:
-        async for chunk in found:
-            await stream.send(chunk)
-    except errors.ApiError as exc:
-        raise BrokenOff(f"the log cannot be read on: {exc}") from None
+    async with contextlib.aclosing(door.logs(ContainerRef(**head["ref"]), LogOptions(**head["options"]))) as found:
+        first = await anext(found, b"")  # a refusal comes in its place
+        await link_calls.send_head(stream, {}, first)
+        try:
+            async for chunk in found:
+                await stream.send(chunk)
+        except errors.ApiError as exc:
+            raise BrokenOff(f"the log cannot be read on: {exc}") from None
     await stream.send_eof()
 
 

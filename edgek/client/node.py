@@ -6,7 +6,7 @@ comes as streams of the link that the agent dialled. Either way the API server t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import attrs
@@ -65,8 +65,8 @@ class Terminal:
 class NodeDoor(Protocol):
     """Errors are ``model.errors`` classes: NotFound for an unknown container, BadRequest for one that is not running."""
 
-    def logs(self, ref: ContainerRef, options: LogOptions) -> AsyncIterator[bytes]:
-        """The log's bytes as ``kubectl logs`` prints them."""
+    def logs(self, ref: ContainerRef, options: LogOptions) -> AsyncGenerator[bytes, None]:
+        """The log's bytes as ``kubectl logs`` prints them. Who stops reading early closes it."""
         ...
 
     async def exec(self, ref: ContainerRef, options: ExecOptions, terminal: Terminal) -> int:

@@ -6,7 +6,7 @@ The format is CRI's (``<RFC 3339 time> <stream> <P|F> <text>``); a ``P`` line go
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -86,7 +86,7 @@ def tail_offset(file: BinaryIO, lines: int) -> int:
     return 0
 
 
-async def read(path: Path, options: LogOptions, running: Callable[[], bool], changed: Callable[[], trio.Event]) -> AsyncIterator[bytes]:
+async def read(path: Path, options: LogOptions, running: Callable[[], bool], changed: Callable[[], trio.Event]) -> AsyncGenerator[bytes, None]:
     """The log's text. With ``follow`` until the container is over; ``changed`` gives an event that is set when ``running`` may answer anew."""
     formatter = Formatter(options)
     file: BinaryIO = path.open("rb")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import TypedDict
 
@@ -39,7 +40,7 @@ class Door:
         self._dialers = dialers or Worker(DIALS_AT_ONCE)
         self._rates = stats.Rates()
 
-    async def logs(self, ref: ContainerRef, options: LogOptions) -> AsyncIterator[bytes]:
+    async def logs(self, ref: ContainerRef, options: LogOptions) -> AsyncGenerator[bytes, None]:
         worker = self._worker(ref.namespace, ref.pod, ref.pod_uid)
         if not worker.seen.of_name(ref.container):
             await self._look_again(worker)
@@ -51,8 +52,9 @@ class Door:
             return found is not None and found.state in ("created", "running") and not worker.over
 
         try:
-            async for chunk in logs.read(path, options, running, lambda: worker.looked):
-                yield chunk
+            async with contextlib.aclosing(logs.read(path, options, running, lambda: worker.looked)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except FileNotFoundError:
             raise errors.NotFound(f"the log of container {ref.container!r} of pod {ref.namespace}/{ref.pod} is not on the node any more") from None
 

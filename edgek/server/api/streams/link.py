@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -200,7 +200,7 @@ class LinkedNode:
         except errors.ApiError as exc:
             log.debug("a node was not told of the servers' addresses", node=self._name, error=exc)
 
-    async def logs(self, ref: ContainerRef, options: LogOptions) -> AsyncIterator[bytes]:
+    async def logs(self, ref: ContainerRef, options: LogOptions) -> AsyncGenerator[bytes, None]:
         async with self._called("logs", last=True, ref=attrs.asdict(ref), options=attrs.asdict(options)) as (stream, _):
             async for chunk in link_calls.chunks(stream):
                 yield chunk

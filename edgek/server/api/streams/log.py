@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import trio
 
@@ -44,7 +44,7 @@ class Logs:
         return await _chunked(door, ref, wanted)
 
 
-async def _opened(door: NodeDoor, ref: ContainerRef, wanted: LogOptions) -> tuple[bytes, AsyncIterator[bytes]]:
+async def _opened(door: NodeDoor, ref: ContainerRef, wanted: LogOptions) -> tuple[bytes, AsyncGenerator[bytes, None]]:
     """The first piece is waited for, because a refusal comes in its place; but a silent log that is followed has none for now."""
     log = door.logs(ref, wanted)
     with trio.move_on_after(SILENCE_S if wanted.follow else math.inf):
@@ -56,7 +56,7 @@ async def _chunked(door: NodeDoor, ref: ContainerRef, wanted: LogOptions) -> Ans
     first, log = await _opened(door, ref, wanted)
 
     async def run(sink: Sink) -> None:
-        async with trio.open_nursery() as nursery:
+        async with contextlib.aclosing(log), trio.open_nursery() as nursery:
             nursery.start_soon(_until_hung_up, sink, nursery.cancel_scope)
             # An error here means that the reader went away, or the log did: there is no other way to say so now.
             with contextlib.suppress(Cut, errors.ApiError):
@@ -81,7 +81,7 @@ async def _over_websocket(request: Request, door: NodeDoor, ref: ContainerRef, w
     first, log = await _opened(door, ref, wanted)
 
     async def run(channel: Channel) -> None:
-        async with websocket.accepted(channel, request, protocol) as socket, trio.open_nursery() as nursery:
+        async with contextlib.aclosing(log), websocket.accepted(channel, request, protocol) as socket, trio.open_nursery() as nursery:
             nursery.start_soon(_until_closed, socket, nursery.cancel_scope)
             await socket.send(b"")  # upstream's way to say that it is open
             await socket.send(base64.b64encode(first) if text else first, text=text)
