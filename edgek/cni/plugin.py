@@ -26,6 +26,7 @@ REQUEST_BYTES = 1 << 20  # a configuration has a kilobyte
 REQUEST_S = 30.0  # containerd gives up on a sandbox later than that
 AT_ONCE = 64  # requests being answered; more wait in the socket's queue
 BACKLOG = 256
+ACCEPT_AGAIN_S = 1.0
 
 
 @attrs.frozen
@@ -44,7 +45,12 @@ async def serve(network: PodNetwork, path: Path, *, task_status: trio.TaskStatus
         async with trio.open_nursery() as nursery:
             task_status.started()
             while True:
-                stream = trio.SocketStream((await listener.accept())[0])
+                try:
+                    stream = trio.SocketStream((await listener.accept())[0])
+                except OSError as error:  # out of file descriptors, most likely
+                    log.error("cannot answer the pod network's plugin", error=error)
+                    await trio.sleep(ACCEPT_AGAIN_S)
+                    continue
                 nursery.start_soon(_connection, network, stream, limit)
     finally:
         listener.close()

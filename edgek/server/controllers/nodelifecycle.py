@@ -71,8 +71,9 @@ class NodeLifecycleController:
 
     def _lease_renewed(self, key: str, old: str | None, new: str | None) -> Iterable[str]:
         """Only noted: nothing is to be done for a node that lives."""
-        if new is not None:
-            self._alive_at[objects.split_key(key)[1]] = trio.current_time()
+        name = objects.split_key(key)[1]
+        if new is not None and name in self._nodes.items:
+            self._alive_at[name] = trio.current_time()
         return ()
 
     async def _mark_unknown(self, node: Object) -> Object:
@@ -102,6 +103,7 @@ class NodeLifecycleController:
 
     async def _mark_pods(self, node_name: str) -> None:
         """Nobody can say that they are ready any more: Services must leave them out."""
+        await self._pods.synced.wait()  # after a restart a node may be known to be lost before its pods are
         ready = [pod for pod in self._pods.by_index("node", node_name) if pod.ready]
         failures = await podmaking.together([functools.partial(self._mark_pod, pod) for pod in ready])
         for failure in failures:
