@@ -75,7 +75,10 @@ def _why_not_believed(error: ssl.SSLCertVerificationError) -> str:
         return str(error.strerror or error)
     if error.verify_code in tls.OUT_OF_TIME:
         return f"{said}, by this machine's clock: set it, or the server's"
-    return f"it holds no certificate of this cluster ({said}): it was set up anew, or somebody stands between. Nothing was sent"
+    return (
+        f"it holds no certificate of this cluster ({said}): it was set up anew (then join it by its new token, --token), "
+        "or somebody stands between. Nothing was sent"
+    )
 
 
 def _judged(channel: tls.Channel, trust: Trust) -> tls.Channel:
