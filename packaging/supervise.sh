@@ -1,6 +1,6 @@
 #!/bin/sh
 # supervise.sh start COMMAND [ARGUMENT...] | stop | status
-# Keeps edgek running where there is no service manager: restarts it two seconds after it ends, until told to stop. Its log starts anew above 10 MB.
+# Keeps edgek running where there is no service manager: restarts it two seconds after it ends, until told to stop. When that happens with a log above 10 MB, it starts anew.
 set -u
 PID=/run/edgek-supervisor.pid
 LOG=/var/log/edgek.log

@@ -99,9 +99,10 @@ end() { # PID: TERM, then KILL after ten seconds
     kill -9 "$1" 2>/dev/null
 }
 
-with_command() { # PATTERN: the processes whose command line fits; pgrep is not everywhere
-    for process in /proc/[0-9]*; do
-        if tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -q "$1"; then echo "${process#/proc/}"; fi
+with_command() { # PATTERN, with containerd in it: the processes whose command line fits; pgrep is not everywhere
+    for process in $(grep -l containerd /proc/[0-9]*/cmdline); do
+        process=${process%/cmdline}
+        if tr '\0' ' ' <"$process/cmdline" | grep -q "$1"; then echo "${process#/proc/}"; fi
     done
 } 2>/dev/null
 

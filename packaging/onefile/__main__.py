@@ -29,16 +29,17 @@ def main() -> int:
     parser.add_argument("--with-kubectl", type=Path, metavar="FILE", help="a kubectl to take along")
     parser.add_argument("--pinned", action="store_true", help="with the packages and tools that bundled.toml names alone: the same bytes on any day")
     parser.add_argument("--sign", type=Path, metavar="KEY", help="a private Ed25519 key (PEM) to sign the file with")
-    parser.add_argument("--level", type=int, default=19, help="of compression, 1 to 19")
+    parser.add_argument("--level", type=int, default=19, choices=range(1, 20), metavar="1-19", help="of compression")
     wanted = parser.parse_args()
     arch = targets.ARCHITECTURES[wanted.arch]
     apart = wanted.pinned or arch != targets.this_machine()
     work = SOURCE / "build" / (f"{arch.name}-pinned" if wanted.pinned else arch.name)
     tree = work / "tree"
     source = sbom.source_digest(SOURCE)
-    shutil.rmtree(tree, ignore_errors=True)
     bundled = pins.load()
     try:
+        _check(wanted.images, wanted.with_kubectl, arch)
+        shutil.rmtree(tree, ignore_errors=True)
         public_key = release.public_key(wanted.sign) if wanted.sign else ""
         if wanted.pinned:
             base.check_tools(arch, bundled)
@@ -71,13 +72,20 @@ def _environments(arch: targets.Arch, work: Path, bundled: pins.Pins, *, apart: 
     return target, tools, freeze.foreign_environment(work, bundled, target, tools)
 
 
+def _check(images: Path | None, kubectl: Path | None, arch: targets.Arch) -> None:
+    """What is to be taken along, before minutes go by. Raises BuildError."""
+    if images and not list(images.glob("*.tar*")):
+        raise pins.BuildError(f"--images {images}: there is no image tar in it")
+    if kubectl:
+        head = kubectl.read_bytes()[:20] if kubectl.is_file() else b""
+        if head[:4] != b"\x7fELF" or head[18] != arch.elf:
+            raise pins.BuildError(f"--with-kubectl {kubectl} is no program for {arch.name}")
+
+
 def _take_along(tree: Path, images: Path | None, kubectl: Path | None) -> None:
     if images:
-        found = sorted(images.glob("*.tar*"))
-        if not found:
-            raise pins.BuildError(f"--images {images}: there is no image tar in it")
         (tree / "images").mkdir()
-        for image in found:
+        for image in sorted(images.glob("*.tar*")):
             shutil.copyfile(image, tree / "images" / image.name)
     if kubectl:
         shutil.copyfile(kubectl, tree / "bin" / "kubectl")

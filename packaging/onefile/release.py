@@ -10,7 +10,9 @@ import subprocess
 from pathlib import Path
 
 import archive
+from pins import BuildError
 
+ED25519 = "MCowBQYDK2Vw"  # what each public key of that kind begins with (RFC 8410)
 KEY_LINE = "PUBLIC_KEY=''"
 
 
@@ -26,9 +28,12 @@ def prepare(target: Path, installer: Path, key: Path | None) -> None:
 
 
 def public_key(key: Path) -> str:
-    """In base64, as install.sh has it."""
-    done = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], check=True, capture_output=True, text=True)
-    return "".join(line for line in done.stdout.splitlines() if not line.startswith("-----"))
+    """In base64, as install.sh has it. Raises BuildError."""
+    done = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], check=False, capture_output=True, text=True)
+    public = "".join(line for line in done.stdout.splitlines() if not line.startswith("-----"))
+    if not public.startswith(ED25519):
+        raise BuildError(f"--sign {key} is no private Ed25519 key: make one by `openssl genpkey -algorithm ed25519 -out KEY`")
+    return public
 
 
 def write_installer(template: Path, target: Path, public: str) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.packaging.onefile import ECHO, load, make_tree, pack
+from tests.packaging.onefile import ECHO, ONEFILE, load, make_tree, pack
 
 debian = load("debian")
 licences = load("licences")
@@ -190,6 +191,28 @@ def test_a_full_disk_is_named_and_the_next_try_begins_anew(packed: Path, data: P
         assert run(packed, data).returncode == 0
     finally:
         subprocess.run(["umount", data], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--images", "/nowhere"), "--images /nowhere: there is no image tar in it"),
+        (("--with-kubectl", "/etc/passwd"), "--with-kubectl /etc/passwd is no program for"),
+        (("--sign", "/etc/passwd"), "--sign /etc/passwd is no private Ed25519 key"),
+        (("--level", "20"), "invalid choice: 20"),
+    ],
+)
+def test_a_build_names_what_it_cannot_take_before_it_begins(words: tuple[str, str], said: str):
+    done = subprocess.run([sys.executable, ONEFILE, *words], capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("arch", list(targets.ARCHITECTURES))
+def test_what_comes_from_debian_is_pinned_for_each_architecture(arch: str):
+    found = pins.load()
+    assert {"libc6", "libpython3.11", "libseccomp-dev", "libnftables1"} <= found.debian[arch].keys()
+    assert found.tools[arch]
 
 
 def test_every_package_that_is_installed_is_pinned_by_checksum():
