@@ -20,7 +20,12 @@ PAUSE_S = 0.01  # between two writes: the disk is shared with what is tested
 
 
 def deployment(name: str, replicas: int, image: str, *, grace_s: int = 1, **more: Any) -> dict[str, Any]:
-    container = {"name": "c", "image": image, "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1}, **more}
+    container = {
+        "name": "c",
+        "image": image,
+        "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1, "timeoutSeconds": 5},
+        **more,
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

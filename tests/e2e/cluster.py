@@ -25,6 +25,7 @@ SOURCE = (sys.executable, "-m", "edgek")  # this checkout
 COMMAND = (os.environ["EDGEK_PACKED"],) if "EDGEK_PACKED" in os.environ else SOURCE  # or the one file
 START_S = 60.0
 SETTLE_S = 90.0
+PATIENCE = 3  # times what is long on a machine at ease: nobody waits for a limit where all is well
 _numbers = itertools.count(os.getpid() % 200)
 
 
@@ -70,7 +71,7 @@ class Cluster:
 
     def run(self, *arguments: str | Path, code: int = 0) -> str:
         """What a command of edgek prints, on both channels."""
-        done = subprocess.run(self.edgek(*arguments), capture_output=True, text=True, check=False, cwd=REPOSITORY, timeout=60)
+        done = subprocess.run(self.edgek(*arguments), capture_output=True, text=True, check=False, cwd=REPOSITORY, timeout=180)
         if done.returncode != code:
             raise Failed(f"edgek {arguments} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout + done.stderr
@@ -139,20 +140,25 @@ class Cluster:
         for pid in self.shims():
             _kill(int(pid))
         self.kill_containerd()
-        for _ in range(50):
-            left = {pid for group in self.cgroups() for pid in (Path(group) / "cgroup.procs").read_text().split()}
-            if not left:
-                break
-            for pid in left:
-                _kill(int(pid))
-            time.sleep(0.1)
+        self.until(self._all_dead, 10, "all processes of pods have ended")
         for mount in sorted(self.mounts(), reverse=True):
             sh(f"umount -l {mount}")
-        for group in sorted(self.cgroups(), reverse=True):
-            Path(group).rmdir()
+        self.until(self._forgotten, 10, "the cgroups are gone")
         shutil.rmtree(self.run_dir)  # a tmpfs, on a real machine
         sh(f"ip netns del {self.name}; ip link del {self.name} 2>/dev/null || true")
         self._connect()
+
+    def _all_dead(self) -> bool:
+        left = {pid for group in self.cgroups() for pid in (Path(group) / "cgroup.procs").read_text().split()}
+        for pid in left:
+            _kill(int(pid))
+        return not left
+
+    def _forgotten(self) -> bool:
+        for group in sorted(self.cgroups(), reverse=True):
+            with contextlib.suppress(OSError):  # the kernel holds it for a moment after its last process
+                Path(group).rmdir()
+        return not self.cgroups()
 
     def remove(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -171,7 +177,7 @@ class Cluster:
 
     # Its clients.
 
-    def kubectl(self, *arguments: str, stdin: str | bytes = "", check: bool = True, timeout_s: float = 60.0) -> str:
+    def kubectl(self, *arguments: str, stdin: str | bytes = "", check: bool = True, timeout_s: float = 120.0) -> str:
         """What it prints, without the last newline. Raises Failed with what it said."""
         argv = self.inside("kubectl", "--kubeconfig", self.kubeconfig, *arguments)
         raw = stdin.encode() if isinstance(stdin, str) else stdin
@@ -215,21 +221,28 @@ class Cluster:
 
     def http(self, url: str, *, outside: bool = False) -> str:
         """The answer's body, asked from the node itself or from outside. Raises Failed."""
-        argv = ["curl", "-sS", "--fail", "--max-time", "5", url]
+        argv = ["curl", "-sS", "--fail", "--max-time", "20", url]
         done = subprocess.run(argv if outside else self.inside(*argv), capture_output=True, text=True, check=False)
         if done.returncode:
             raise Failed(f"{url}: {done.stderr}")
         return done.stdout
 
     def until(self, condition: Callable[[], bool], timeout_s: float, what: str, explain: Callable[[], str] = str) -> None:
-        """Look again until it is so. Raises Failed."""
-        deadline = time.monotonic() + timeout_s
+        """Look again until it is so, and once more when the time is over. ``timeout_s`` is for a machine at ease. Raises Failed."""
+        deadline = time.monotonic() + PATIENCE * timeout_s
+        over = False
         while not condition():
-            if time.monotonic() > deadline:
-                raise Failed(f"after {timeout_s} s it is not so that {what}\n{explain()[-4000:]}\n{self.log_end()}")
+            if over:
+                raise Failed(f"after {PATIENCE * timeout_s} s it is not so that {what}\n{explain()[-4000:]}\n{self.log_end()}")
             time.sleep(0.2)
+            over = time.monotonic() > deadline
 
     # What it leaves on the machine.
+
+    def empty(self) -> dict[str, set[str]]:
+        """The traces of a node that runs no pods: the rules of the API's own Service are there."""
+        self.until(lambda: any("10.43.0.1 " in rule for rule in self.traces()["rules"]), 30, "the API's Service is served")
+        return self.traces()
 
     def traces(self) -> dict[str, set[str]]:
         """Everything of pods that the machine holds for this node."""

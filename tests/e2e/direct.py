@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.e2e.cluster import Cluster
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 PODS = "/api/v1/namespaces/default/pods"

@@ -30,14 +30,26 @@ def running(node: Cluster) -> dict[str, Container]:
     """The containers that run on this node, by the names of their pods. Nothing while containerd does not answer."""
     try:
         tasks = [line.split() for line in node.ctr("tasks", "list").splitlines()[1:]]
-        labels = {identity: json.loads(node.ctr("containers", "info", identity))["Labels"] for identity, _, _ in tasks}
+        found = {identity: _labels(node, identity) for identity, _, _ in tasks}
     except subprocess.CalledProcessError:
         return {}
+    labels = {identity: its for identity, its in found.items() if its}
     return {
         (name := labels[identity]["io.kubernetes.pod.name"]): Container(identity, name, int(pid))
         for identity, pid, state in tasks
-        if state == "RUNNING" and labels[identity].get("io.cri-containerd.kind") == "container"
+        if state == "RUNNING" and identity in labels and labels[identity].get("io.cri-containerd.kind") == "container"
     }
+
+
+def _labels(node: Cluster, identity: str) -> dict[str, str]:
+    """Of a container; none where it has gone meanwhile."""
+    try:
+        found: dict[str, str] = json.loads(node.ctr("containers", "info", identity))["Labels"]
+    except subprocess.CalledProcessError as exc:
+        if "not found" not in exc.stderr:
+            raise
+        return {}
+    return found
 
 
 def began(node: Cluster) -> dict[str, tuple[str, str]]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,18 +18,19 @@ import trio
 
 from edgek import config as settings
 from edgek.agent import join
-from edgek.agent.link import AGAIN_S, Uplink
+from edgek.agent.link import Uplink
 from edgek.client.client import Client
 from edgek.client.informer import Informer
 from edgek.client.link_transport import LinkTransport
 from edgek.model import kinds, objects
-from tests.e2e.cluster import START_S, Cluster
+from tests.e2e.cluster import PATIENCE, START_S, Cluster
 from tests.e2e.held import Held
 
 pytestmark = pytest.mark.node
 
 AGENTS = int(os.environ.get("EDGEK_AGENTS", "200"))
 JOINING = 8  # at the same time
+BACK_S = 20.0  # on a machine that is busy with two hundred agents in one process; on a virtual clock they are held to the second
 MEMORY_EACH_MB = 0.5  # of the server, for a link and what is watched over it
 
 
@@ -92,13 +94,21 @@ async def crowd(server: Cluster, folder: Path) -> AsyncIterator[list[Agent]]:
 
 
 async def until_all_watch(agents: list[Agent]) -> None:
-    with trio.fail_after(START_S):
+    with trio.fail_after(PATIENCE * START_S):
         while not all(agent.uplink.is_up() and agent.uplink._link.streams == len(agent.informers) for agent in agents):  # type: ignore[union-attr]
             await trio.sleep(0.1)
 
 
 async def held(server: Cluster) -> Held:
     return await trio.to_thread.run_sync(Held.of, server)
+
+
+async def held_again(server: Cluster, before: Held) -> Held:
+    """What is closed is gone a moment later; what it holds in the end is no more than before, or it is shown as it is."""
+    with trio.move_on_after(30):
+        while not (found := await held(server)).no_more_than(before):
+            await trio.sleep(0.5)
+    return found
 
 
 def ready_at(server: Cluster) -> float:
@@ -119,18 +129,17 @@ async def test_two_hundred_agents_are_back_in_seconds_and_the_server_holds_what_
             await until_all_watch(agents)
             back = sorted(agent.ups[-1] - answered for agent in agents)
             busiest = max(sum(at <= other < at + 1 for other in back) for at in back)
-            after = await held(server)
+            after = await held_again(server, before)
             print(f"{kind}: the first link {back[0]:.1f} s after it answered, the last {back[-1]:.1f} s; {busiest} in the busiest second; {after}")
-            assert back[-1] < AGAIN_S + 2, "and the machine is busy with two hundred agents in one process"
+            assert back[-1] < BACK_S
             assert after.no_more_than(before)
         for agent in agents:
             agent.uplink.moved()
         await trio.sleep(0.5)
         await until_all_watch(agents)
-        again = await held(server)
+        again = await held_again(server, after)
         assert again.no_more_than(after)
-    await trio.sleep(1)
-    left = await held(server)
+    left = await held_again(server, attrs.evolve(alone, threads=1000, memory_mb=math.inf))
     print(f"alone {alone}\nwith all of them {before}\nafter all this {again}\nalone again {left}")
     assert (before.memory_mb - alone.memory_mb) / AGENTS < MEMORY_EACH_MB
     assert sum(left.files.values()) <= sum(alone.files.values()) + 3

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import Cluster, Failed
+from tests.e2e.cluster import Cluster, Failed, sh
 
 pytestmark = pytest.mark.node
 
@@ -29,6 +29,7 @@ def box(cluster: Cluster) -> Cluster:
     cluster.kubectl("run", "box", *RUN, "--port", "80")
     cluster.kubectl("run", "talker", *RUN, "--command", "--", "sh", "-c", "for i in 1 2 3 4; do echo line $i; done; sleep 1000")
     cluster.kubectl("wait", "--for=condition=Ready", "pod/box", "pod/talker", "--timeout=60s")
+    cluster.until(lambda: "line 4" in cluster.kubectl("logs", "talker"), 20, "it has counted")
     return cluster
 
 
@@ -45,7 +46,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 def typed(box: Cluster, keys: str, *arguments: str) -> tuple[int, str]:
     """kubectl at a terminal, where somebody types: its exit code and what the screen shows."""
     line = shlex.join(box.inside("kubectl", "--kubeconfig", box.kubeconfig, *arguments))
-    done = subprocess.run(["script", "-qec", line, "/dev/null"], input=keys, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["script", "-qec", line, "/dev/null"], input=keys, capture_output=True, text=True, check=False, timeout=180)
     return done.returncode, done.stdout
 
 
@@ -71,13 +72,13 @@ def test_fifty_megabytes_go_in_and_come_back_unchanged(box: Cluster) -> None:
     wanted = hashlib.sha256(payload).hexdigest()
     assert box.kubectl("exec", "-i", "box", "--", "sha256sum", stdin=payload).split()[0] == wanted
     argv = box.inside("kubectl", "--kubeconfig", box.kubeconfig, "exec", "-i", "box", "--", "cat")
-    assert hashlib.sha256(subprocess.run(argv, input=payload, capture_output=True, check=True, timeout=60).stdout).hexdigest() == wanted
+    assert hashlib.sha256(subprocess.run(argv, input=payload, capture_output=True, check=True, timeout=180).stdout).hexdigest() == wanted
 
 
 @pytest.mark.usefixtures("way")
 def test_exit_codes_and_the_two_outputs_stay_apart(box: Cluster) -> None:
     argv = box.inside("kubectl", "--kubeconfig", box.kubeconfig, "exec", "box", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=180)
     assert (done.returncode, done.stdout) == (7, "out\n")
     assert done.stderr.splitlines() == ["err", "command terminated with exit code 7"]
     assert "executable file not found" in box.fails("exec", "box", "--", "nothing-like-it")
@@ -120,15 +121,15 @@ def test_ports_are_forwarded_and_one_that_fails_is_told(box: Cluster, tmp_path: 
     wanted = box.kubectl("exec", "box", "--", "sha256sum", "/srv/big").split()[0]
     with forwarded(box, f"{FORWARDED}:80"):
         # All of them read on: one that stopped would stop the others, for kubectl has no flow control of its own.
-        argv = box.inside("curl", "-sS", "--max-time", "20", f"http://127.0.0.1:{FORWARDED}/big", "-o")
+        argv = box.inside("curl", "-sS", "--max-time", "60", f"http://127.0.0.1:{FORWARDED}/big", "-o")
         for number, client in enumerate([subprocess.Popen([*argv, tmp_path / f"{number}"]) for number in range(4)]):
-            assert client.wait(30) == 0
+            assert client.wait(90) == 0
             assert hashlib.sha256((tmp_path / f"{number}").read_bytes()).hexdigest() == wanted
     with forwarded(box, f"{FORWARDED}:81") as process:
         with pytest.raises(Failed):
             box.http(f"http://127.0.0.1:{FORWARDED}/")
         assert process.stdout is not None
-        assert "Connection refused" in process.communicate(timeout=20)[0]
+        assert "Connection refused" in process.communicate(timeout=60)[0]
 
 
 def test_logs_are_chosen_by_lines_time_and_bytes(box: Cluster) -> None:
@@ -170,4 +171,4 @@ def test_clients_that_die_leave_nothing_behind(box: Cluster) -> None:
             client.wait()
     box.until(lambda: not list((box.run_dir / "exec").glob("*")), 20, "their pipes are gone")
     box.until(lambda: descriptors(box) <= before, 20, "their sockets are closed")
-    assert "4242" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    box.until(lambda: "sleep 4242" not in sh("ps -eo args"), 20, "and the commands have ended")

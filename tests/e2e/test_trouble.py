@@ -88,7 +88,7 @@ class Asking:
         import http.client
 
         while not self._enough.wait(0.1):
-            connection = http.client.HTTPConnection(self._address, timeout=5)
+            connection = http.client.HTTPConnection(self._address, timeout=30)
             try:
                 connection.request("GET", "/")
                 connection.getresponse().read()
@@ -114,8 +114,10 @@ def containers(direct: Direct, selector: str = STEADY) -> dict[str, tuple[str, i
 
 
 def test_killed_at_random_moments_under_churn_it_settles_and_forgets_nothing(cluster: Cluster, direct: Direct) -> None:
-    before = empty(cluster)
-    cluster.apply(deployment("steady", 2, IMAGES[0], livenessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1}), STEADY_SERVICE)
+    before = cluster.empty()
+    cluster.apply(
+        deployment("steady", 2, IMAGES[0], livenessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1, "timeoutSeconds": 5}), STEADY_SERVICE
+    )
     cluster.ready(STEADY, 2)
     untouched = containers(direct)
     ledger, workloads = Ledger(direct, SEED), Workloads(direct, SEED)
@@ -183,12 +185,6 @@ def settle(cluster: Cluster, workloads: Workloads, when: str) -> None:
     cluster.until(settled, SETTLE_S, f"{when}: all is as wanted", lambda: why[0])
 
 
-def empty(cluster: Cluster) -> dict[str, set[str]]:
-    """What a node holds that runs no pods: the rules of the API's own Service are there."""
-    cluster.until(lambda: any("10.43.0.1 " in rule for rule in cluster.traces()["rules"]), 30, "the API's Service is served")
-    return cluster.traces()
-
-
 def leftovers(cluster: Cluster, before: dict[str, set[str]]) -> str:
     after = {**cluster.traces(), "containers": set(cluster.ctr("containers", "list", "-q").split()), "shims": cluster.shims()}
     return "\n".join(f"{what}: left {sorted(found - before.get(what, set()))}" for what, found in after.items() if found - before.get(what, set()))
@@ -225,7 +221,7 @@ def test_after_a_power_cut_all_pods_come_back_with_their_data_and_what_was_done_
 
 def test_a_pod_deleted_while_the_box_was_dark_is_gone_when_it_is_back(cluster: Cluster, direct: Direct) -> None:
     """The deletion is acknowledged, then the power is cut before the container has ended."""
-    before = empty(cluster)
+    before = cluster.empty()
     cluster.apply(deployment("steady", 2, IMAGES[0], grace_s=30, lifecycle={"preStop": {"sleep": {"seconds": 20}}}))
     cluster.ready(STEADY, 2)
     direct.delete(f"{DEPLOYMENTS}/steady")
@@ -251,7 +247,10 @@ def test_a_node_that_learns_the_time_only_after_its_pods_run_leaves_them_in_peac
         shutil.copy(web_one, board.images)
         board.start()
         direct = Direct(board)
-        board.apply(deployment("steady", 2, IMAGES[0], livenessProbe={"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1}), STEADY_SERVICE)
+        board.apply(
+            deployment("steady", 2, IMAGES[0], livenessProbe={"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1, "timeoutSeconds": 5}),
+            STEADY_SERVICE,
+        )
         board.ready(STEADY, 2)
         before = containers(direct)
         clock.write_text("@2027-03-01 12:00:00\n")
