@@ -277,19 +277,26 @@ static void remove_former(const char *base) {
     closedir(folder);
 }
 
-/* mkdir -p; 0 when it is a folder that we may write to. */
+/* mkdir -p; 0 when it is a folder that we may write to, else errno says why it is none. */
 static int make_folder(const char *path) {
     char part[PATH_MAX];
+    int why = 0;
     compose(part, "%s", path);
-    for (char *at = part + 1; *at; at++) {
-        if (*at != '/')
+    for (char *at = part + 1;; at++) {
+        char here = *at;
+        if (here && here != '/')
             continue;
         *at = 0;
-        mkdir(part, 0755);
-        *at = '/';
+        if (mkdir(part, 0755) && errno != EEXIST && !why)
+            why = errno;
+        *at = here;
+        if (!here)
+            break;
     }
-    mkdir(part, 0755);
-    return access(part, W_OK | X_OK);
+    if (access(part, W_OK | X_OK) == 0)
+        return 0;
+    errno = why ? why : errno;
+    return -1;
 }
 
 static uint64_t found_entries, found_bytes; /* nftw passes nothing on */

@@ -155,6 +155,7 @@ def test_without_a_place_to_write_it_names_the_way_out(packed: Path, tmp_path: P
     blocked.write_text("")
     done = run(packed, blocked / "data")
     assert done.returncode == 126
+    assert f"cannot unpack to {blocked / 'data' / 'dist'}: Not a directory" in done.stderr
     assert "set EDGEK_DATA_DIR to a folder that can be written" in done.stderr
 
 
