@@ -63,7 +63,7 @@ class Box:
 
     def _until_there(self) -> None:
         """The keeper of the namespaces is the child of ``unshare``."""
-        for _ in range(1000):
+        for _ in range(6000):
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
             self.keeper = children[0] if children else ""
             if self.keeper and Path(f"/proc/{self.keeper}/root/run/box-is-there").exists():
@@ -76,7 +76,7 @@ class Box:
         """What it prints, on both channels."""
         environment = {**os.environ, "FAKE_EDGEK": EDGEK, "EDGEK_READY_TIMEOUT": "20", **variables}
         argv = ["nsenter", "--net", "--mount", "--pid", "--target", self.keeper, "sh", "-c", command]
-        done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60, cwd="/")
+        done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=180, cwd="/")
         assert done.returncode == code, done.stdout
         return done.stdout
 
