@@ -27,6 +27,7 @@ def preempt(pod: Pod, snapshot: Snapshot, rules: Sequence[Rule] = RULES) -> Pree
     """The node on which least is lost; None where no less important pod is in the way."""
     if not pod.preempts or any(rule.refuse(pod, snapshot) for rule in rules if rule.refuse):
         return None
+    snapshot = snapshot.still()
     found = [each for state in snapshot.nodes.values() if (each := _on(state, pod, snapshot, rules)) is not None]
     return min(found, key=_loss, default=None)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -31,9 +31,12 @@ class NodeState:
     used: Counter[str] = attrs.field(factory=Counter)
     ports: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)
     silent: Counter[str] = attrs.field(factory=Counter)
+    keeping_off: dict[str, Pod] = attrs.field(factory=dict)
 
     def add(self, pod: Pod) -> None:
         self.pods[pod.uid] = pod
+        if "podAntiAffinity" in pod.affinity:
+            self.keeping_off[pod.uid] = pod
         self.used.update(pod.requests)
         self.used[PODS] += ONE
         self.ports.update(pod.ports)
@@ -48,6 +51,7 @@ class NodeState:
 
     def remove(self, uid: str) -> None:
         pod = self.pods.pop(uid)
+        self.keeping_off.pop(uid, None)
         self.used.subtract(pod.requests)
         self.used[PODS] -= ONE
         self.ports.subtract(pod.ports)
@@ -83,10 +87,10 @@ class Snapshot:
         self.tracked = {} if tracked is None else tracked
         self.capacities = {} if capacities is None else capacities
         self._homes: dict[str, str] = {}  # pod uid -> node name
-        self._keeping_off: dict[str, None] = {}  # uids of placed pods that want others away from them
         self._promised: dict[str, dict[str, Pod]] = {}  # node name -> pods by uid for which room is being made there
         self._homeless: dict[str, dict[str, Pod]] = {}  # node name -> pods bound to a node we have not seen yet
         self._found: dict[Hashable, Any] | None = None  # what rules keep while nothing changes: only in a ``still`` one
+        self._instead: tuple[Snapshot, str] | None = None  # the one that this is but for a node, and that node's name
 
     def set_node(self, node: Node) -> None:
         state = self.nodes.get(node.name)
@@ -112,6 +116,7 @@ class Snapshot:
         """As if this node was so, and still."""
         other = self.still()
         other.nodes = {**self.nodes, state.node.name: state}
+        other._instead = (self, state.node.name)
         return other
 
     def once(self, what: Hashable, find: Callable[[], T]) -> T:
@@ -123,12 +128,21 @@ class Snapshot:
         found: T = self._found[what]
         return found
 
+    def of_each(self, what: Hashable, find: Callable[[NodeState], T]) -> Mapping[str, T]:
+        """The answer of ``find`` for each node by its name, kept likewise. One node in the place of another costs one answer."""
+
+        def all_of() -> dict[str, T]:
+            if self._instead is None:
+                return {name: find(state) for name, state in self.nodes.items()}
+            same, name = self._instead
+            return {**same.of_each(what, find), name: find(self.nodes[name])}
+
+        return self.once(("of each", what), all_of)
+
     def place(self, pod: Pod, node_name: str) -> None:
         """The pod is on this node, or about to be. May be called again with a newer view of it."""
         self.remove(pod.uid)
         self._homes[pod.uid] = node_name
-        if "podAntiAffinity" in pod.affinity:
-            self._keeping_off[pod.uid] = None
         state = self.nodes.get(node_name)
         if state:
             state.add(pod)
@@ -137,7 +151,6 @@ class Snapshot:
 
     def remove(self, uid: str) -> None:
         """The pod is gone, has finished, or was not bound after all."""
-        self._keeping_off.pop(uid, None)
         name = self._homes.pop(uid, None)
         if name is None:
             return
@@ -164,13 +177,6 @@ class Snapshot:
         """The others who were promised room there, as far as ``pod`` must leave it to them: it is no more important than they are."""
         pods = self._promised.get(node_name)
         return [each for each in pods.values() if each.uid != pod.uid and each.priority >= pod.priority] if pods else []
-
-    def keeping_off(self) -> Iterator[Pod]:
-        """The pods on nodes that we see which have a say in who comes near them: few, and asked about for every node."""
-        for uid in self._keeping_off:
-            state = self.nodes.get(self._homes[uid])
-            if state and uid in state.pods:
-                yield state.pods[uid]
 
     def home(self, uid: str) -> str:
         return self._homes.get(uid, "")

@@ -198,23 +198,26 @@ class Volume:
     volume_mode: str
     driver: str = ""
     handle: str = ""
+    released: bool = False  # the claim that it names is gone: one of the same name is another
 
 
 def volume(obj: Object) -> Volume:
     spec = obj.get("spec") or {}
     held, csi = spec.get("claimRef") or {}, spec.get("csi") or {}
+    phase = (obj.get("status") or {}).get("phase")
     return Volume(
         name=objects.name(obj),
         labels=objects.labels(obj),
         node_terms=tuple(((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()),
         storage_class=_storage_class(obj),
         claim=f"{held.get('namespace', '')}/{held.get('name', '')}" if held else "",
-        available=(obj.get("status") or {}).get("phase") == "Available" and not objects.is_deleting(obj),
+        available=phase == "Available" and not objects.is_deleting(obj),
         size=requests.parsed(spec.get("capacity")).get("storage", 0),
         modes=frozenset(spec.get("accessModes") or ()),
         volume_mode=spec.get("volumeMode") or "Filesystem",
         driver=csi.get("driver") or "",
         handle=csi.get("volumeHandle") or "",
+        released=phase in ("Released", "Failed") or objects.is_deleting(obj),
     )
 
 

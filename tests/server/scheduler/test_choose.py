@@ -217,6 +217,21 @@ class TestVolumes:
         refused = choose(self.pod, cluster(node("a", labels={"zone": "1"}), **caches))
         assert refused.message == "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind."
 
+    def test_a_volume_that_is_held_for_a_claim_counts_while_it_can_be_had(self):
+        asked = {**self.claim, "spec": {**self.claim["spec"], "resources": {"requests": {"storage": "2Gi"}}}}
+        held = {"namespace": "default", "name": "data"}
+
+        def chosen(size: str, phase: str, claim: dict[str, str] = held) -> Placed | Refused:
+            spec = {"claimRef": claim, "capacity": {"storage": size}}
+            volume = views.volume({"metadata": {"name": "pv"}, "spec": spec, "status": {"phase": phase}})
+            classes = {"local-path": views.StorageClass("local-path", waits=True, provisions=False)}
+            return choose(self.pod, cluster(node("a"), claims={"default/data": views.claim(asked)}, volumes={"pv": volume}, classes=classes))
+
+        assert chosen("2Gi", "Available") == Placed("a")
+        for other in (chosen("1Gi", "Available"), chosen("2Gi", "Released"), chosen("2Gi", "Available", {**held, "name": "other"})):
+            assert isinstance(other, Refused)
+            assert other.message == "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind."
+
     def test_a_claim_goes_where_its_driver_says_that_there_is_room(self):
         asked = {**self.claim, "spec": {**self.claim["spec"], "resources": {"requests": {"storage": "10Gi"}}}}
 

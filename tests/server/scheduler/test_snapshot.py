@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgek.server.scheduler.snapshot import NodeState, Snapshot
-from tests.server.scheduler.test_choose import cluster, node, pod
+from tests.server.scheduler.test_choose import AWAY, cluster, node, pod
 
 
 class Question:
@@ -47,3 +47,25 @@ def test_a_pod_is_promised_room_on_one_node_at_most() -> None:
     snapshot.promise(awaited, "b")
     assert [snapshot.promised(name, pod("other")) for name in ("a", "b")] == [[], [awaited]]
     assert [snapshot.release(awaited.uid), snapshot.release(awaited.uid)] == ["b", ""]
+
+
+def test_one_node_in_the_place_of_another_costs_one_answer() -> None:
+    asked: list[str] = []
+
+    def count(state: NodeState) -> int:
+        asked.append(state.node.name)
+        return len(state.pods)
+
+    still = cluster(node("a"), node("b"), on={"a": [pod("one")], "b": [pod("two")]}).still()
+    assert still.of_each("pods", count) == {"a": 1, "b": 1}
+    emptied = still.with_node(NodeState(node("b")))
+    assert emptied.of_each("pods", count) == {"a": 1, "b": 0}
+    assert still.of_each("pods", count) == {"a": 1, "b": 1}
+    assert asked == ["a", "b", "b"]
+
+
+def test_who_keeps_off_goes_with_his_pod() -> None:
+    snapshot = cluster(node("a"), on={"a": [pod("shy", affinity=AWAY), pod("plain")]})
+    assert list(snapshot.nodes["a"].keeping_off) == ["uid-shy"]
+    snapshot.remove("uid-shy")
+    assert not snapshot.nodes["a"].keeping_off

@@ -5,7 +5,7 @@ Who is where is found out once for a pod, in one walk over all pods; a node is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -61,38 +61,53 @@ def score(pod: Pod, node: NodeState, snapshot: Snapshot) -> float:
 def _closed(pod: Pod, snapshot: Snapshot) -> Mapping[str, set[str]]:
     """By topology key the values where pods are that want this one away from them."""
     found: dict[str, set[str]] = {}
-    for other in snapshot.keeping_off():
-        for term in _terms(other, "podAntiAffinity"):
-            key = term.get("topologyKey", "")
-            value = snapshot.nodes[snapshot.home(other.uid)].node.labels.get(key)
-            if value is not None and _concerns(term, _selector(term, other), other, pod, snapshot):
-                found.setdefault(key, set()).add(value)
+    for there in snapshot.of_each("those who keep off", lambda state: _closed_by(state, pod, snapshot)).values():
+        for key, value in there:
+            found.setdefault(key, set()).add(value)
     return found
+
+
+def _closed_by(state: NodeState, pod: Pod, snapshot: Snapshot) -> set[tuple[str, str]]:
+    labels = state.node.labels
+    return {
+        (key, labels[key])
+        for other in state.keeping_off.values()
+        for term in _terms(other, "podAntiAffinity")
+        if (key := term.get("topologyKey", "")) in labels and _concerns(term, _selector(term, other), other, pod, snapshot)
+    }
 
 
 def _company(pod: Pod, member: str, snapshot: Snapshot) -> tuple[Company, ...]:
     """For each required term in its order."""
-    return snapshot.once(("required", member), lambda: tuple(_found(term, pod, snapshot) for term in _terms(pod, member)))
+    terms = _terms(pod, member)
+    return snapshot.once((REQUIRED, member), lambda: tuple(_found((REQUIRED, member, at), term, pod, snapshot) for at, term in enumerate(terms)))
 
 
 def _wishes(pod: Pod, member: str, snapshot: Snapshot) -> tuple[Company, ...]:
     items = (pod.affinity.get(member) or {}).get(PREFERRED) or ()
 
     def find() -> tuple[Company, ...]:
-        return tuple(_found(item.get("podAffinityTerm") or {}, pod, snapshot, item.get("weight", 0)) for item in items)
+        return tuple(
+            _found((PREFERRED, member, at), item.get("podAffinityTerm") or {}, pod, snapshot, item.get("weight", 0)) for at, item in enumerate(items)
+        )
 
-    return snapshot.once(("preferred", member), find) if items else ()
+    return snapshot.once((PREFERRED, member), find) if items else ()
 
 
 def _terms(pod: Pod, member: str) -> tuple[Term, ...]:
     return tuple((pod.affinity.get(member) or {}).get(REQUIRED) or ())
 
 
-def _found(term: Term, pod: Pod, snapshot: Snapshot, weight: float = 0) -> Company:
-    key = term.get("topologyKey", "")
-    states = list(_matching(term, pod, snapshot))
-    values = frozenset(state.node.labels[key] for state in states if key in state.node.labels)
-    return Company(key, values, bool(states), weight)
+def _found(which: tuple[str, str, int], term: Term, pod: Pod, snapshot: Snapshot, weight: float = 0) -> Company:
+    """Of the term that is ``which`` among the pod's."""
+    key, selector = term.get("topologyKey", ""), _selector(term, pod)
+
+    def is_there(state: NodeState) -> bool:
+        return any(_concerns(term, selector, pod, other, snapshot) for other in state.pods.values())
+
+    names = [name for name, there in snapshot.of_each(which, is_there).items() if there]
+    labels = [snapshot.nodes[name].node.labels for name in names]
+    return Company(key, frozenset(each[key] for each in labels if key in each), bool(names), weight)
 
 
 def _concerns(term: Term, selector: selectors.LabelSelector, owner: Pod, other: Pod, snapshot: Snapshot) -> bool:
@@ -117,10 +132,3 @@ def _selector(term: Term, owner: Pod) -> selectors.LabelSelector:
     if selector is None or not more:
         return selectors.of_dict_or_nothing(selector)
     return selectors.of_dict_or_nothing({**selector, "matchExpressions": [*(selector.get("matchExpressions") or ()), *more]})
-
-
-def _matching(term: Term, owner: Pod, snapshot: Snapshot) -> Iterator[NodeState]:
-    selector = _selector(term, owner)
-    for state in snapshot.nodes.values():
-        if any(_concerns(term, selector, owner, other, snapshot) for other in state.pods.values()):
-            yield state

@@ -25,23 +25,26 @@ def reject(pod: Pod, node: NodeState, snapshot: Snapshot) -> str:
         domain = node.node.labels.get(constraint["topologyKey"])
         if domain is None:
             return "node(s) didn't match pod topology spread constraints (missing required label)"
-        counts, most = snapshot.once(("spread", index), functools.partial(_spread, pod, constraint, snapshot))
+        counts, most = snapshot.once(("spread", index), functools.partial(_spread, pod, index, snapshot))
         if counts[domain] > most:
             return "node(s) didn't match pod topology spread constraints"
     return ""
 
 
-def _spread(pod: Pod, constraint: Constraint, snapshot: Snapshot) -> tuple[Counter[str], int]:
+def _spread(pod: Pod, index: int, snapshot: Snapshot) -> tuple[Counter[str], int]:
     """Matching pods by domain, over the nodes that the pod could use; and how many a domain that takes the pod may have before."""
+    constraint = pod.spread[index]
     selector = _selector(pod, constraint)
+
+    def count(state: NodeState) -> int | None:
+        if constraint["topologyKey"] not in state.node.labels or node_affinity.reject(pod, state, snapshot):
+            return None
+        return sum(other.namespace == pod.namespace and not other.deleting and selector.matches(other.labels) for other in state.pods.values())
+
     counts: Counter[str] = Counter()
-    for state in snapshot.nodes.values():
-        domain = state.node.labels.get(constraint["topologyKey"])
-        if domain is None or node_affinity.reject(pod, state, snapshot):
-            continue
-        counts[domain] += sum(
-            other.namespace == pod.namespace and not other.deleting and selector.matches(other.labels) for other in state.pods.values()
-        )
+    for name, found in snapshot.of_each(("spread", index), count).items():
+        if found is not None:
+            counts[snapshot.nodes[name].node.labels[constraint["topologyKey"]]] += found
     fewest = min(counts.values()) if len(counts) >= (constraint.get("minDomains") or 1) else 0
     return counts, fewest + int(constraint.get("maxSkew", 1)) - selector.matches(pod.labels)
 

@@ -94,14 +94,14 @@ def _is_copy_from_elsewhere(claim: Claim, storage_class: StorageClass, node: Nod
 
 
 def _suits(claim: Claim, volume: Volume) -> bool:
+    if volume.size < claim.size or volume.volume_mode != claim.volume_mode:
+        return False
     if volume.claim:
-        return volume.claim == claim.key  # held for it beforehand
+        return volume.claim == claim.key and not volume.released  # held for it beforehand
     return (
         volume.available
         and volume.storage_class == claim.storage_class
-        and volume.size >= claim.size
         and claim.modes <= volume.modes
-        and claim.volume_mode == volume.volume_mode
         and (claim.selector is None or selectors.of_dict_or_nothing(claim.selector).matches(volume.labels))
     )
 
