@@ -104,7 +104,10 @@ class VolumeBindingController:
             await self._classify(claim)
         elif found_class is None:
             self._events.warning(kinds.PERSISTENT_VOLUME_CLAIM, claim, "ProvisioningFailed", f'storageclass.storage.k8s.io "{class_name}" not found')
-        elif found_class["provisioner"] != NO_PROVISIONER:
+        elif found_class["provisioner"] == NO_PROVISIONER:
+            why = f"no volume plugin matched name: {NO_PROVISIONER}"
+            self._events.warning(kinds.PERSISTENT_VOLUME_CLAIM, claim, "ProvisioningFailed", why)
+        else:
             await self._ask(claim, found_class["provisioner"])
 
     async def _classify(self, claim: Object) -> None:

@@ -124,6 +124,17 @@ async def test_a_claim_that_names_a_volume_which_does_not_fit_says_why(offered: 
         assert ("VolumeMismatch", f'Cannot bind to requested volume "chosen": {why}') in cluster.events()
 
 
+async def test_a_claim_of_a_class_that_makes_no_volumes_waits_for_one_and_says_so(autojump_clock: Any) -> None:
+    async with scene(VolumeBindingController) as cluster:
+        await cluster.create(kinds.STORAGE_CLASS, {"metadata": {"name": "disks"}, "provisioner": "kubernetes.io/no-provisioner"})
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIM, claim(storageClassName="disks"))
+        await cluster.settle()
+        assert set(cluster.events()) == {("ProvisioningFailed", "no volume plugin matched name: kubernetes.io/no-provisioner")}
+        await cluster.create(kinds.PERSISTENT_VOLUME, volume("disk", storageClassName="disks"))
+        await cluster.settle()
+        assert volume_of(cluster) == "disk"
+
+
 async def test_a_claim_without_a_class_gets_the_default_class_when_there_is_one(autojump_clock: Any) -> None:
     async with scene(VolumeBindingController) as cluster:
         for name, named in (("later", None), ("never", "")):
