@@ -176,14 +176,14 @@ architecture() {
 }
 
 find_file() { # the path of the one file, where one is meant; fetched, if need be, into $work
-    file=''
+    file='' fetched=''
     [ -f "$CHECKOUT/pyproject.toml" ] || architecture >/dev/null # refused before anything is fetched
     if [ -n "${INSTALL_EDGEK_FILE:-}" ]; then
         [ -f "$INSTALL_EDGEK_FILE" ] || die "INSTALL_EDGEK_FILE=$INSTALL_EDGEK_FILE is not there"
         file=$INSTALL_EDGEK_FILE
     elif [ -n "${INSTALL_EDGEK_URL:-}" ]; then
         [ -n "${INSTALL_EDGEK_VERSION:-}" ] || die 'INSTALL_EDGEK_URL: say which INSTALL_EDGEK_VERSION, too'
-        file=$work/edgek-$INSTALL_EDGEK_VERSION-linux-$(architecture)
+        file=$work/edgek-$INSTALL_EDGEK_VERSION-linux-$(architecture) fetched=1
         for suffix in '' .sha256 .sha256.sig; do
             fetch "$INSTALL_EDGEK_URL/${file##*/}$suffix" "$file$suffix" || [ "$suffix" = .sha256.sig ] || die "cannot fetch $INSTALL_EDGEK_URL/${file##*/}$suffix"
         done
@@ -209,17 +209,19 @@ fetch() { # URL FILE
 }
 
 verify() { # FILE, before anything of it runs. What it should be is then in $sum
-    [ "$(head -c 4 "$1" | tr -d '\177')" = ELF ] || die "$1 is no program: it is damaged, or something else"
+    shown=$1
+    [ -z "$fetched" ] || shown=$INSTALL_EDGEK_URL/${1##*/}
+    [ "$(head -c 4 "$1" | tr -d '\177')" = ELF ] || die "$shown is no program: it is damaged, or something else"
     case $(architecture) in amd64) machine=62 ;; arm64) machine=183 ;; esac
-    [ "$(od -An -tu1 -j18 -N1 "$1" | tr -d ' ')" = $machine ] || die "$1 is for another kind of machine than this $(uname -m)"
-    [ -f "$1.sha256" ] || die "$1.sha256 is missing: copy it along"
+    [ "$(od -An -tu1 -j18 -N1 "$1" | tr -d ' ')" = $machine ] || die "$shown is for another kind of machine than this $(uname -m)"
+    [ -f "$1.sha256" ] || die "$shown.sha256 is missing: put it beside the file"
     cp "$1.sha256" "$work/sums" # what was looked at is what counts, whoever may write to the folder
     sum=$(cut -d' ' -f1 <"$work/sums")
-    [ "$(sum_of "$1")" = "$sum" ] || die "$1 is not what its checksum says: it is damaged, or was changed. Copy it again"
+    [ "$(sum_of "$1")" = "$sum" ] || die "$shown is not what its checksum says: it is damaged, or was changed. Copy it again"
     if asked SKIP_SIGNATURE; then say 'Its signature is not looked at, as asked'; return; fi
     key=${INSTALL_EDGEK_PUBLIC_KEY:-$PUBLIC_KEY}
     [ -n "$key" ] || die 'nobody is known whose signature would count: give INSTALL_EDGEK_PUBLIC_KEY, or INSTALL_EDGEK_SKIP_SIGNATURE=1 to believe the checksum alone'
-    [ -f "$1.sha256.sig" ] || die "$1.sha256.sig is missing: copy it along, or give INSTALL_EDGEK_SKIP_SIGNATURE=1 to believe the checksum alone"
+    [ -f "$1.sha256.sig" ] || die "$shown.sha256.sig is missing: put it beside the file, or give INSTALL_EDGEK_SKIP_SIGNATURE=1 to believe the checksum alone"
     cp "$1.sha256.sig" "$work/signature"
     printf -- '-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----\n' "$key" >"$work/key.pem"
     # Never the new file itself: it would vouch for itself.
@@ -231,7 +233,7 @@ verify() { # FILE, before anything of it runs. What it should be is then in $sum
     else
         die 'neither openssl (3.0 or newer) nor a former edgek is here to look at the signature: install openssl, or give INSTALL_EDGEK_SKIP_SIGNATURE=1 to' \
             'believe the checksum alone'
-    fi || die "$1 was not signed by the one whose key this is: it was changed, or comes from somebody else"
+    fi || die "$shown was not signed by the one whose key this is: it was changed, or comes from somebody else"
     say 'Checksum and signature are right'
 }
 

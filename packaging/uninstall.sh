@@ -229,7 +229,7 @@ remove_files() {
     [ -z "$node_only" ] || return 0
     [ -n "$keep" ] || rm -rf $CONFIG_DIR
     for face in ctr kubectl; do if [ "$(readlink $BIN_DIR/$face)" = edgek ]; then rm -f $BIN_DIR/$face; fi; done
-    rm -f $LOG $LOG.1 $UNIT $RC $BIN_DIR/edgek $BIN_DIR/edgek-uninstall
+    rm -f /run/edgek-install $LOG $LOG.1 $UNIT $RC $BIN_DIR/edgek $BIN_DIR/edgek-uninstall
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
     [ ! -f $PREFIX/packages ] || packages=$(tr '\n' ' ' <$PREFIX/packages)
     rm -rf $PREFIX

@@ -7,7 +7,9 @@ import binascii
 import csv
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ _PLAIN = {
     "kubernetes.io/tls": {"tls.crt", "ca.crt"},
     "edgek.io/node-password": {"hash"},
 }
-_ASSIGNED = re.compile(r"^\s*([\w-]*(?:token|password|passphrase|secret)[\w-]*)\s*[=:]\s*['\"]?([^\s'\"]+)", re.IGNORECASE | re.MULTILINE)
+_ASSIGNED = re.compile(r"^\s*([\w-]*(?:token|password|passphrase|secret)[\w-]*)\s*[=:][ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
+_WORD = re.compile(r"['\"]?([^\s'\"]+)")
 
 
 def of_machine(config: Config, secrets: Iterable[dict[str, Any]]) -> Iterator[str]:
@@ -75,7 +78,7 @@ def _tokens(config: Config) -> Iterator[str]:
 
 def _settings(config: Config) -> Iterator[str]:
     for file in (DEFAULT_CONFIG_FILE, DEFAULT_CONFIG_FILE.with_name("edgek.env")):
-        yield from (found[2] for found in _ASSIGNED.finditer(_text(file)) if not found[1].lower().endswith("file"))
+        yield from assigned(_text(file))
     text = _text(config.private_registry)
     if not text:
         return
@@ -87,6 +90,17 @@ def _settings(config: Config) -> Iterator[str]:
         yield from (str(value) for auth in auths for name, value in auth.items() if name != "username" and value)
     except (yaml.YAMLError, AttributeError, TypeError):
         yield from text.split()  # what cannot be understood is not quoted
+
+
+def assigned(text: str) -> Iterator[str]:
+    """By a name that says so, as the configuration file or the service's variables have it: quoted for a shell there."""
+    for found in _ASSIGNED.finditer(text):
+        if found[1].lower().endswith("file"):
+            continue
+        if word := _WORD.match(found[2]):
+            yield word[1]
+        with suppress(ValueError, IndexError):
+            yield re.sub(r"\\([$`])", r"\1", shlex.split(found[2])[0])  # shlex leaves these to shells
 
 
 def _copies(config: Config) -> Iterator[dict[str, Any]]:

@@ -138,3 +138,20 @@ def test_what_is_no_secret_in_a_secret_is_not_blotted_everywhere() -> None:
     assert list(known_secrets.of_secret(token)) == ["S3CRET"]
     binary = {"type": "Opaque", "data": {"key": base64.b64encode(b"\xff\xfe\x00binary").decode()}}
     assert list(known_secrets.of_secret(binary)) == [binary["data"]["key"]]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("token: K10secret", "K10secret"),
+        ("agent-token: 'K10 secret' # of the board", "K10 secret"),
+        ("EDGEK_TOKEN='K10$ecret'", "K10$ecret"),
+        ('EDGEK_TOKEN="it\'s \\$o \\"secret\\""', 'it\'s $o "secret"'),
+    ],
+)
+def test_a_secret_is_known_however_it_is_quoted_where_it_is_kept(text: str, secret: str) -> None:
+    assert secret in set(known_secrets.assigned(text))
+
+
+def test_a_files_name_is_no_secret() -> None:
+    assert list(known_secrets.assigned("token-file: /etc/edgek/token\nnode-name: a\n")) == []
