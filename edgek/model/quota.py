@@ -161,11 +161,17 @@ def _pod(pod: Object) -> Usage:
 
 
 def needed(pod: Object, member: str) -> Usage:
-    """What a pod needs at its greediest: its containers together with the sidecars, or one init container with the sidecars before it.
+    """What a pod needs at its greediest, with its overhead. What it says for the whole pod counts instead of what its containers say.
 
-    What it says for the whole pod counts instead (``requests.of_pod`` reckons so, too, in plain numbers).
+    ``requests.of_pod`` reckons so, too, in plain numbers.
     """
     spec = pod.get("spec") or {}
+    overhead = {name: quantity.parse(text) for name, text in (spec.get("overhead") or {}).items()}
+    return total([{**needed_by_containers(spec, member), **_amounts(spec, member)}, overhead])
+
+
+def needed_by_containers(spec: Object, member: str) -> Usage:
+    """The containers together with the sidecars, or one init container with the sidecars before it. ``member``: requests or limits."""
     running = total(_amounts(container, member) for container in spec.get("containers") or ())
     sidecars: Usage = {}
     peak: Usage = {}
@@ -174,8 +180,7 @@ def needed(pod: Object, member: str) -> Usage:
         if container.get("restartPolicy") == "Always":
             sidecars = own
         peak = _highest(peak, own)
-    overhead = {name: quantity.parse(text) for name, text in (spec.get("overhead") or {}).items()}
-    return total([{**_highest(total([running, sidecars]), peak), **_amounts(spec, member)}, overhead])
+    return _highest(total([running, sidecars]), peak)
 
 
 def _highest(left: Usage, right: Usage) -> Usage:

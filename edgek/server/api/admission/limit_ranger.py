@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from edgek.model import kinds, objects, quantity
 from edgek.model.objects import Object
 from edgek.model.quantity import ZERO, Quantity
+from edgek.model.quota import needed_by_containers
 from edgek.server.api.admission.base import Review, Step, refused
 
 ANNOTATION = "kubernetes.io/limit-ranger"
@@ -75,7 +76,7 @@ def _pod_problems(review: Review, pod: Object) -> Iterator[str]:
         for container, _ in _containers(pod):
             yield from _problems("Container", item, _asked(container, "requests"), _asked(container, "limits"))
     for item in _items(review, "Pod"):
-        yield from _problems("Pod", item, _total(pod, "requests"), _total(pod, "limits"))
+        yield from _problems("Pod", item, *(needed_by_containers(pod.get("spec") or {}, member) for member in ("requests", "limits")))
 
 
 def _claim_problems(review: Review, claim: Object) -> Iterator[str]:
@@ -132,19 +133,6 @@ def _too_far_apart(what: str, name: str, ratio: Quantity, request: Quantity, lim
 
 def _asked(container: Object, member: str) -> dict[str, Quantity]:
     return _amounts((container.get("resources") or {}).get(member))
-
-
-def _total(pod: Object, member: str) -> dict[str, Quantity]:
-    """What all containers ask for together, or one init container alone where that is more."""
-    found: dict[str, Quantity] = {}
-    spec = pod.get("spec") or {}
-    for container in spec.get("containers") or ():
-        for name, amount in _asked(container, member).items():
-            found[name] = found.get(name, ZERO) + amount
-    for container in spec.get("initContainers") or ():
-        for name, amount in _asked(container, member).items():
-            found[name] = max(found.get(name, ZERO), amount)
-    return found
 
 
 def _amounts(found: Mapping[str, str] | None) -> dict[str, Quantity]:

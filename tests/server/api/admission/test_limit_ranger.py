@@ -36,6 +36,9 @@ def pod(*resources: dict[str, Any]) -> dict[str, Any]:
     return {"containers": [{"name": f"c{number}", "resources": each} for number, each in enumerate(resources)]}
 
 
+SIDECAR = {"initContainers": [{"name": "s", "restartPolicy": "Always", "resources": {"limits": {"cpu": "500m"}}}]}
+
+
 async def test_a_container_that_asks_for_nothing_gets_the_defaults_and_is_told() -> None:
     found = admitted(kinds.POD, pod({}), DEFAULTS)
     assert found["spec"]["containers"][0]["resources"] == {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}}
@@ -57,12 +60,13 @@ async def test_what_it_asks_for_itself_stays() -> None:
         (kinds.POD, pod({"requests": {"cpu": "10m"}}), DEFAULTS, "minimum cpu usage per Container is 50m, but request is 10m"),
         (kinds.POD, pod({"requests": {"cpu": "100m"}, "limits": {"cpu": "500m"}}), {"type": "Container", "maxLimitRequestRatio": {"cpu": "2"}}, "cpu max limit to request ratio per Container is 2, but provided ratio is 5.000000"),
         (kinds.POD, pod({"limits": {"cpu": "600m"}}, {"limits": {"cpu": "600m"}}), {"type": "Pod", "max": {"cpu": "1"}}, "maximum cpu usage per Pod is 1, but limit is 1200m"),
+        (kinds.POD, pod({"limits": {"cpu": "600m"}}) | SIDECAR, {"type": "Pod", "max": {"cpu": "1"}}, "maximum cpu usage per Pod is 1, but limit is 1100m"),
         (kinds.POD, pod({}), {"type": "Pod", "max": {"cpu": "1"}}, "maximum cpu usage per Pod is 1.  No limit is specified"),
         (kinds.POD, pod({}), {"type": "Pod", "min": {"cpu": "1", "memory": "1Gi"}}, "[minimum cpu usage per Pod is 1.  No request is specified, minimum memory usage per Pod is 1Gi.  No request is specified]"),
         (kinds.PERSISTENT_VOLUME_CLAIM, {"resources": {"requests": {"storage": "2Gi"}}}, {"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}, "maximum storage usage per PersistentVolumeClaim is 1Gi, but request is 2Gi"),
         (kinds.PERSISTENT_VOLUME_CLAIM, {"resources": {"requests": {"storage": "1Mi"}}}, {"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}}, "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi"),
     ],
-    ids=["over", "under", "ratio", "pod-total", "pod-without-limit", "several", "claim-over", "claim-under"],
+    ids=["over", "under", "ratio", "pod-total", "pod-with-sidecar", "pod-without-limit", "several", "claim-over", "claim-under"],
 )  # fmt: skip
 async def test_what_lies_outside_the_limits_is_refused(kind: kinds.Kind, spec: dict[str, Any], item: dict[str, Any], why: str) -> None:
     with pytest.raises(Forbidden) as caught:
