@@ -8,9 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-# Attributes of HTML that hold a link.
+# Attributes of HTML that hold a link. No tag is looked for beyond the next one's beginning: the page is somebody else's, and may end none.
 _LINKS = re.compile(
-    rb"""(<[a-zA-Z][^>]*?\s(?:action|background|cite|classid|codebase|data|formaction|href|icon|longdesc|manifest|poster|profile|src|usemap)\s*=\s*)"""
+    rb"""(<[a-zA-Z][^<>]*?\s(?:action|background|cite|classid|codebase|data|formaction|href|icon|longdesc|manifest|poster|profile|src|usemap)\s*=\s*)"""
     rb"""("[^"]*"|'[^']*')"""
 )
 
