@@ -147,6 +147,17 @@ async def test_another_machine_cannot_take_a_nodes_name(server: Joinable) -> Non
         await join.enter(server.config(data_dir=str(server.folder / "another-machine")))
 
 
+async def test_who_is_refused_again_and_again_costs_one_line(server: Joinable, capsys: pytest.CaptureFixture[str]) -> None:
+    await join.enter(server.config())
+    for folder in ("another-machine", "another-machine", "a-third"):
+        for _ in range(3):
+            with pytest.raises(UsageError, match="another machine's"):
+                await join.enter(server.config(data_dir=str(server.folder / folder)))
+    with pytest.raises(UsageError, match="not this cluster's"):
+        await join.enter(server.config(data_dir=str(server.folder / "a-third"), token=f"{server.token}x"))
+    assert capsys.readouterr().err.count("a node was refused") == 2, "for each reason, from one address"
+
+
 async def test_the_same_machine_may_join_again(server: Joinable) -> None:
     config = server.config()
     await join.enter(config)

@@ -11,8 +11,11 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
+
+import trio
 
 from edgek.client.client import Client
 from edgek.client.joining import (
@@ -40,6 +43,9 @@ from edgek.server.api.responses import Answer
 from edgek.server.pki import Keys, node, node_server
 from edgek.server.resources.validation.names import dns_subdomain
 
+REFUSALS_SAID = 100  # the newest are remembered, for
+SAID_FOR_S = 600.0  # who asks again and again and is refused for the same reason is not worth a line each time
+
 Page = Callable[[Request, Peer], Awaitable[Answer]]
 
 
@@ -62,6 +68,7 @@ class Entrance:
         self._keys = keys
         self._cluster = cluster
         self._names = names
+        self._said: dict[str, float] = {}  # refusals, and when; the oldest first
         self._pages: dict[str, Page] = {AUTHORITY_PATH: self._authority, JOIN_PATH: self._join, RENEW_PATH: self._renew}
 
     def add(self, path: str, page: Page) -> None:
@@ -77,10 +84,22 @@ class Entrance:
             try:
                 return await page(request, peer)
             except errors.ApiError as exc:
-                log.info("a node was refused", path=request.path, peer=peer.address, why=exc)
+                say = log.debug if self._was_said(f"{request.path} {peer.address} {exc}") else log.info
+                say("a node was refused", path=request.path, peer=peer.address, why=exc)
                 return responses.error(exc)
 
         return handle
+
+    def _was_said(self, refusal: str) -> bool:
+        """A little while ago. From now on it was."""
+        now = trio.current_time()
+        if now - self._said.get(refusal, -math.inf) < SAID_FOR_S:
+            return True
+        self._said.pop(refusal, None)
+        self._said[refusal] = now
+        if len(self._said) > REFUSALS_SAID:
+            del self._said[next(iter(self._said))]
+        return False
 
     def node_of(self, request: Request, peer: Peer) -> str:
         """The node that asks, by its certificate. Raises Unauthorized, Forbidden."""
