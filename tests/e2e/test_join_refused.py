@@ -89,6 +89,14 @@ def test_a_copy_of_a_nodes_card_is_told_and_the_node_is_left_alone(cluster: Clus
     cluster.kubectl("logs", "far-web")  # by its link
     assert cluster.get("pod", "far-web")["status"]["containerStatuses"][0]["restartCount"] == 0
 
+    stranger.stop()
+    stranger.node_name = "twin"  # as it was told
+    stranger.start()
+    assert "it is Ready" in stranger.run("status", *stranger.paths())
+    assert "no link to the server" not in outpost.log.read_text()
+    stranger.stop()
+    cluster.run("node", *cluster.paths(), "forget", "twin")
+
 
 def assert_nothing_was_kept(machine: Outpost) -> None:
     assert {path.name for path in (machine.data / "agent").iterdir()} <= {"images", "node-password"}
