@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +29,6 @@ _KNOWN_FIELDS = frozenset({*ENV_FIELDS, *VOLUME_FIELDS, "spec.restartPolicy", "s
     "status.nominatedNodeName"
 }
 RESOURCE_FIELDS = ("limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory")
-_SUBSCRIPT = re.compile(r"(.*)\['(.*)'\]")
 _BYTES = ("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei")
 
 
@@ -95,13 +93,19 @@ def check_field_ref(errors: Errors, at: Path, ref: Mapping[str, Any], allowed: t
     if not path:
         errors.required(at / "fieldPath")
         return
-    subscripted = _SUBSCRIPT.fullmatch(path)
+    subscripted = _subscript(path)
     if subscripted and subscripts:
-        _check_subscript(errors, at, subscripted[1], subscripted[2])
+        _check_subscript(errors, at, *subscripted)
     elif path not in _KNOWN_FIELDS and not subscripted:
         errors.invalid(at / "fieldPath", path, f"error converting fieldPath: field label not supported: {path}")
     else:
         errors.choice(at / "fieldPath", path, allowed)
+
+
+def _subscript(path: str) -> tuple[str, str] | None:
+    """``metadata.labels['a']`` as the path of the map and the key; None for a path without one. Split as upstream does, at the first bracket."""
+    head, bracket, key = path.removesuffix("']").partition("['")
+    return (head, key) if head and bracket and path.endswith("']") else None
 
 
 def _check_subscript(errors: Errors, at: Path, path: str, key: str) -> None:
