@@ -10,7 +10,8 @@ Follows k8s.io/apimachinery/pkg/util/strategicpatch, errors included: what upstr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from edgek.model import errors, schema
@@ -124,7 +125,8 @@ def _delete_items(original: Object, name: str, items: Any) -> None:
     if not isinstance(items, list):
         raise errors.BadRequest("invalid patch format of primitive list")
     if isinstance(original.get(name), list):
-        original[name] = [item for item in original[name] if item not in items]
+        unwanted = _quick(items)
+        original[name] = [item for item in original[name] if item not in unwanted]
 
 
 def _merge_list(original: list[Any], patch: list[Any], field: Field | None, order: list[Any] | None) -> list[Any]:
@@ -138,7 +140,8 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field | None, orde
     plain, merged = _without_directives(original, patch, key) if key else (patch, original)
     if merged is None:
         return [_stripped(item) for item in plain]
-    merged = _merge_by_key(merged, plain, field) if key else merged + [item for item in plain if item not in original]
+    known = _quick(original)
+    merged = _merge_by_key(merged, plain, field) if key else merged + [item for item in plain if item not in known]
     # What the patch names comes in the patch's order, unless the order is given.
     merged = _ordered(field, merged, original, plain)
     return merged if order is None else _ordered(field, merged, original, order)
@@ -147,7 +150,7 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field | None, orde
 def _without_directives(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Any] | None]:
     """The patch's plain elements, and what of the original they meet: less what is deleted, or None when all of it is replaced."""
     plain: list[Any] = []
-    kept: list[Any] = list(original)
+    deleted: set[str] = set()
     replace = False
     for item in patch:
         if not isinstance(item, dict):
@@ -156,24 +159,25 @@ def _without_directives(original: list[Any], patch: list[Any], key: str) -> tupl
         if directive is None:
             plain.append(item)
         elif directive == "delete":
-            value = _key_value(item, key)
-            kept = [old for old in kept if old.get(key) != value]
+            deleted.add(_identity(_key_value(item, key)))
         elif directive == "replace":
             replace = True
         elif directive == "merge":
             raise errors.ServerError("merging lists cannot yet be specified in the patch")
         else:
             raise _unknown_directive(directive, item)
-    return plain, None if replace else kept
+    return plain, None if replace else [old for old in original if _identity(old.get(key)) not in deleted]
 
 
 def _merge_by_key(original: list[Any], patch: list[Any], field: Field) -> list[Any]:
     key = field.merge_key
     merged = list(original)
+    places = {_identity(old.get(key)): at for at, old in reversed(list(enumerate(merged))) if isinstance(old, dict)}
     for item in patch:
-        value = _key_value(item, key)
-        at = next((at for at, old in enumerate(merged) if isinstance(old, dict) and old.get(key) == value), None)
+        identity = _identity(_key_value(item, key))
+        at = places.get(identity)
         if at is None:
+            places[identity] = len(merged)
             merged.append(_stripped(item))
         else:
             merged[at] = _merge_map(merged[at], item, field.struct)
@@ -200,20 +204,33 @@ def _ordered(field: Field | None, merged: list[Any], before: list[Any], order: l
     if field is None or not field.merges or order is None:
         return merged
     key = field.merge_key
-    wanted = list(_identities(order, key))
-    places = {identity: at for at, identity in reversed(list(enumerate(_identities(before, key))))}
+    wanted, places = ({identity: at for at, identity in reversed(list(enumerate(_identities(items, key))))} for items in (order, before))
     named: list[tuple[Any, Any]] = []
     others: list[tuple[Any, Any]] = []
     for item, identity in zip(merged, _identities(merged, key), strict=True):
         (named if identity in wanted else others).append((item, identity))
-    named.sort(key=lambda pair: wanted.index(pair[1]))
+    named.sort(key=lambda pair: wanted[pair[1]])
     others.sort(key=lambda pair: places.get(pair[1], len(places)))
+    return _woven(deque(named), deque(others), places)
+
+
+def _woven(named: deque[tuple[Any, Any]], others: deque[tuple[Any, Any]], places: Mapping[Any, int]) -> list[Any]:
     result = []
     while named and others:
         left, right = places.get(others[0][1]), places.get(named[0][1])
         source = others if left is not None and right is not None and left < right else named
-        result.append(source.pop(0)[0])
+        result.append(source.popleft()[0])
     return result + [item for item, _ in (*named, *others)]
+
+
+def _identity(value: Any) -> str:
+    """Of the value of a merge key: equal for equal ones, whatever they are."""
+    return f"{type(value).__name__}:{gojson.shown(value)}"
+
+
+def _quick(items: list[Any]) -> Collection[Any]:
+    """The same items, quick to be looked for: lists may be as long as a body allows."""
+    return frozenset(items) if all(isinstance(item, str) for item in items) else items
 
 
 def _identities(items: Iterable[Any], key: str) -> Iterable[Any]:

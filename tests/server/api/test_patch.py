@@ -216,3 +216,12 @@ def test_a_value_of_the_wrong_type_is_told_with_the_patch():
 def test_a_custom_resource_has_no_strategic_merge():
     with pytest.raises(errors.UnsupportedMediaType, match="accepted media types include: application/json-patch"):
         strategic({}, {}, WIDGET)
+
+
+def test_a_list_as_long_as_a_body_allows_is_merged_while_others_wait_a_moment() -> None:
+    names = [f"example.com/{number}" for number in range(50_000)]
+    sent = {"metadata": {"finalizers": names, "$setElementOrder/finalizers": names}}
+    found, _ = patch.apply(
+        kinds.CONFIG_MAP, patch.STRATEGIC_MERGE_PATCH, json.dumps(sent).encode(), {"metadata": {"name": "x", "finalizers": names[:100]}}
+    )
+    assert found["metadata"]["finalizers"] == names
