@@ -47,7 +47,7 @@ BIN_DIR=/usr/local/bin SYSTEMD_DIR=/etc/systemd/system
 [ ! -r $PLACES ] || . $PLACES
 BIN_DIR=${INSTALL_EDGEK_BIN_DIR:-$BIN_DIR} SYSTEMD_DIR=${INSTALL_EDGEK_SYSTEMD_DIR:-$SYSTEMD_DIR}
 UNIT=$SYSTEMD_DIR/edgek.service
-HERE='' CHECKOUT=/nowhere placed='' restarted='' # read from a pipe, this lies nowhere
+HERE='' CHECKOUT=/nowhere placed='' restarted='' work='' # read from a pipe, this lies nowhere
 if [ -f "$0" ]; then
     HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
     CHECKOUT=$(dirname "$HERE")
@@ -731,89 +731,107 @@ fill_in() { # what no flag said: variables, then the configuration file, as edge
     case $agentless in 1 | true | yes | on) ;; *) agentless='' ;; esac
 }
 
-check_variables
-work=$(mktemp -d) || die 'there is no writing to /tmp: make room there, or set TMPDIR'
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-lock
-cut_off=''
-[ ! -e $PREFIX/former/edgek ] || cut_off=1
-
-# What is secret, and who we are, goes where the service's environment is kept.
-EDGEK_URL=${EDGEK_JOIN:-${EDGEK_URL:-}} EDGEK_TOKEN=${EDGEK_TOKEN:-}
-unset EDGEK_JOIN
-# shellcheck disable=SC2086 # a list of words
-set -f && set -- ${INSTALL_EDGEK_EXEC:-} "$@" && set +f
-if asked KEEP_FLAGS; then
-    if [ -r $ARGUMENTS ]; then eval "set -- $(cat $ARGUMENTS)"; fi
-    for name in URL TOKEN DATA_DIR RUN_DIR NODE_NAME CONFIG HTTPS_LISTEN_PORT BIND_ADDRESS WRITE_KUBECONFIG DISABLE_AGENT; do
-        said=$(kept EDGEK_$name)
-        [ -z "$said" ] || eval "EDGEK_$name=\$said && export EDGEK_$name"
-    done
-fi
-skip_start='' skip_enable=''
-if asked SKIP_ENABLE; then skip_start=1 skip_enable=1; fi
-if asked SKIP_START || [ -n "${EDGEK_SKIP_START:-}" ]; then skip_start=1; fi
-role=''
-case ${1:-} in
-server | agent) role=$1; shift ;;
--* | '') ;;
-*) die "$1 is neither server nor agent, nor a flag" ;;
-esac
-flags='' data='' run='' node='' port='' bind='' kubeconfig='' agentless=''
-take_arguments "$@"
-eval "set -- $flags"
-fill_in
-role_asked_for
-check_role
-[ "$role" = server ] || [ -n "$skip_start" ] || check_agent
-if [ -n "$EDGEK_URL" ]; then export EDGEK_URL; else unset EDGEK_URL; fi # empty would count as said
-if [ -n "$EDGEK_TOKEN" ]; then export EDGEK_TOKEN; else unset EDGEK_TOKEN; fi
-former_pid=$(cat "$run/edgek.pid" 2>/dev/null || true)
-find_service_manager
-before=$(state_of_files)
-[ -z "$cut_off" ] || before='' # what runs may be older than what is in place
-if asked SKIP_DOWNLOAD; then
-    [ -x $BIN_DIR/edgek ] || die "INSTALL_EDGEK_SKIP_DOWNLOAD: there is no $BIN_DIR/edgek yet"
-    file='' fresh=$BIN_DIR/edgek
-    keep_former || refuse_file "what is here cannot be kept in $PREFIX for the way back (see above)"
-    check_flags "$@"
-    placed=1
-else
-    find_file
-    if [ -n "$file" ]; then
-        verify "$file"
-        put_in_place "$file" "$@"
-    else
-        install_packages
-        install_edgek
-        before='' # what changed in it nobody can tell
+take_in() { # ARGUMENT...: what is wanted here, as $role, $flags and what goes with them
+    # What is secret, and who we are, goes where the service's environment is kept.
+    EDGEK_URL=${EDGEK_JOIN:-${EDGEK_URL:-}} EDGEK_TOKEN=${EDGEK_TOKEN:-}
+    unset EDGEK_JOIN
+    # shellcheck disable=SC2086 # a list of words
+    set -f && set -- ${INSTALL_EDGEK_EXEC:-} "$@" && set +f
+    if asked KEEP_FLAGS; then
+        if [ -r $ARGUMENTS ]; then eval "set -- $(cat $ARGUMENTS)"; fi
+        for name in URL TOKEN DATA_DIR RUN_DIR NODE_NAME CONFIG HTTPS_LISTEN_PORT BIND_ADDRESS WRITE_KUBECONFIG DISABLE_AGENT; do
+            said=$(kept EDGEK_$name)
+            [ -z "$said" ] || eval "EDGEK_$name=\$said && export EDGEK_$name"
+        done
     fi
-fi
-printf "BIN_DIR='%s' SYSTEMD_DIR='%s'\n" "$BIN_DIR" "$SYSTEMD_DIR" >$PLACES
-echo $role >$PREFIX/role
-if ! asked KEEP_FLAGS; then
-    keep_environment
-    set_up "$@"
-fi
-settle
-if [ -n "$skip_start" ]; then
+    skip_start='' skip_enable=''
+    if asked SKIP_ENABLE; then skip_start=1 skip_enable=1; fi
+    if asked SKIP_START || [ -n "${EDGEK_SKIP_START:-}" ]; then skip_start=1; fi
+    role=''
+    case ${1:-} in
+    server | agent) role=$1; shift ;;
+    -* | '') ;;
+    *) die "$1 is neither server nor agent, nor a flag" ;;
+    esac
+    flags='' data='' run='' node='' port='' bind='' kubeconfig='' agentless=''
+    take_arguments "$@"
+    fill_in
+    role_asked_for
+    check_role
+    [ "$role" = server ] || [ -n "$skip_start" ] || check_agent
+    if [ -n "$EDGEK_URL" ]; then export EDGEK_URL; else unset EDGEK_URL; fi # empty would count as said
+    if [ -n "$EDGEK_TOKEN" ]; then export EDGEK_TOKEN; else unset EDGEK_TOKEN; fi
+}
+
+lay_down() { # edgek, and what it is started with
+    eval "set -- $flags"
+    cut_off=''
+    [ ! -e $PREFIX/former/edgek ] || cut_off=1
+    before=$(state_of_files)
+    [ -z "$cut_off" ] || before='' # what runs may be older than what is in place
+    if asked SKIP_DOWNLOAD; then
+        [ -x $BIN_DIR/edgek ] || die "INSTALL_EDGEK_SKIP_DOWNLOAD: there is no $BIN_DIR/edgek yet"
+        file='' fresh=$BIN_DIR/edgek
+        keep_former || refuse_file "what is here cannot be kept in $PREFIX for the way back (see above)"
+        check_flags "$@"
+        placed=1
+    else
+        find_file
+        if [ -n "$file" ]; then
+            verify "$file"
+            put_in_place "$file" "$@"
+        else
+            install_packages
+            install_edgek
+            before='' # what changed in it nobody can tell
+        fi
+    fi
+    printf "BIN_DIR='%s' SYSTEMD_DIR='%s'\n" "$BIN_DIR" "$SYSTEMD_DIR" >$PLACES
+    echo $role >$PREFIX/role
+    if ! asked KEEP_FLAGS; then
+        keep_environment
+        set_up "$@"
+    fi
+    settle
+}
+
+bring_up() { # and see that it comes up, or the version before again
+    if [ "$before" = "$(state_of_files)" ] && runs && ! asked FORCE_RESTART; then
+        say 'Nothing changed: edgek runs on as it is'
+        former_pid=''
+        begin
+    else
+        run_service
+    fi
+    if [ -n "$agentless" ]; then wait_until_ready api; else wait_until_ready $role; fi
+    done_with_former
+    if [ -n "$agentless" ]; then say 'Running without a node, as asked (--disable-agent)'; return; fi
+    [ -z "$file" ] || rm -rf $PREFIX/venv
+    say_what_next_$role
+}
+
+done_with_former() { # there is no way back from here
     placed=''
     rm -rf $PREFIX/former
-    say 'Set up, and not started, as asked'
-    exit 0
-fi
-if [ "$before" = "$(state_of_files)" ] && runs && ! asked FORCE_RESTART; then
-    say 'Nothing changed: edgek runs on as it is'
-    former_pid=''
-    begin
-else
-    run_service
-fi
-if [ -n "$agentless" ]; then wait_until_ready api; else wait_until_ready $role; fi
-placed=''
-rm -rf $PREFIX/former
-if [ -n "$agentless" ]; then say 'Running without a node, as asked (--disable-agent)'; exit 0; fi
-[ -z "$file" ] || rm -rf $PREFIX/venv
-say_what_next_$role
+}
+
+main() {
+    check_variables
+    lock
+    trap finish EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    work=$(mktemp -d) || die 'there is no writing to /tmp: make room there, or set TMPDIR'
+    take_in "$@"
+    find_service_manager
+    former_pid=$(cat "$run/edgek.pid" 2>/dev/null || true)
+    lay_down
+    if [ -z "$skip_start" ]; then
+        bring_up
+    else
+        done_with_former
+        say 'Set up, and not started, as asked'
+    fi
+}
+
+main "$@" # last: of a script that was cut off on its way here, nothing is done

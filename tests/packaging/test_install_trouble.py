@@ -67,7 +67,10 @@ def test_a_terminal_that_goes_away_does_not_matter(box: Box, dist: Dist) -> None
 
 def test_only_one_installs_at_a_time_and_one_that_is_gone_holds_up_nobody(box: Box, dist: Dist) -> None:
     dist.build("1.0")
-    said = box.run(f"sleep 100 & ln -s $! /run/edgek-install; {dist.installer}; code=$?; kill $!; exit $code", code=1)
+    said = box.run(
+        f"sleep 100 & ln -s $! /run/edgek-install; {dist.installer}; code=$?; test $(readlink /run/edgek-install) = $! || code=9; kill $!; exit $code",
+        code=1,
+    )
     assert "another installation is under way" in said
     assert box.run(INSTALLED) == ""
     assert " is Ready after" in box.run(str(dist.installer))
