@@ -42,7 +42,8 @@ def validate_update(obj: Object, old: Object) -> list[FieldError]:
     errors = Errors()
     meta, before = objects.metadata(obj), objects.metadata(old)
     if before.get("deletionTimestamp"):
-        added = [each for each in meta.get("finalizers") or () if each not in (before.get("finalizers") or ())]
+        had = frozenset(before.get("finalizers") or ())
+        added = [each for each in meta.get("finalizers") or () if each not in had]
         if added:
             listed = ", ".join(f'"{each}"' for each in sorted(added))
             detail = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{listed}}}"

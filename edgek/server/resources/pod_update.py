@@ -68,10 +68,10 @@ def _check_deadline(errors: Errors, new: int | None, old: int | None) -> bool:
 
 
 def _check_tolerations(errors: Errors, new: Sequence[Spec], old: Sequence[Spec]) -> None:
-    def identity(toleration: Spec) -> dict[str, Any]:
-        return {name: value for name, value in toleration.items() if name != "tolerationSeconds" and value}
+    def identity(toleration: Spec) -> frozenset[tuple[str, Any]]:
+        return frozenset((name, value) for name, value in toleration.items() if name != "tolerationSeconds" and value)
 
-    kept = list(map(identity, new))
+    kept = set(map(identity, new))
     if any(identity(toleration) not in kept for toleration in old):
         errors.forbidden(SPEC / "tolerations", "existing toleration can not be modified except its tolerationSeconds")
 
