@@ -60,7 +60,7 @@ def config() -> Iterator[Config]:
 
 @pytest.fixture
 async def runtime(config: Config) -> AsyncIterator[CriRuntime]:
-    with trio.fail_after(60):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             yield await nursery.start(partial(service.run, config, config.run_dir / "cni.sock"))
             nursery.cancel_scope.cancel()
@@ -103,18 +103,20 @@ class TestARealContainerd:
     pytestmark = node
 
     async def test_a_layer_goes_on_where_the_connection_was_reset(self, runtime: CriRuntime, registry: Registry, channel: Channel) -> None:
+        before = await leases(channel)
         registry.breaks += [Break(700_000), Break(300_000), Break(900_000)]
         pulled = await runtime.pull_image(image(registry), ())
         assert await runtime.image(image(registry)) == pulled
         assert [count for _, _, count in registry.sent[:3]] == [700_000, 300_000, 900_000]
         assert_no_byte_came_twice(registry)
-        assert await leases(channel) == [], "nothing is held for it any more"
+        assert await leases(channel) == before, "nothing is held for it any more"
 
     async def test_a_layer_goes_on_in_the_next_pull_after_one_that_gave_up(self, runtime: CriRuntime, registry: Registry, channel: Channel) -> None:
+        before = len(await leases(channel))
         registry.breaks += [Break(700_000), Break(20_000)]
         with pytest.raises(RuntimeFailure, match="connection reset by peer"):
             await runtime.pull_image(image(registry), ())
-        assert len(await leases(channel)) == 1
+        assert len(await leases(channel)) == before + 1
         await runtime.pull_image(image(registry), ())
         assert_no_byte_came_twice(registry)
 
@@ -135,10 +137,10 @@ class TestARealContainerd:
         assert_no_byte_came_twice(registry)
 
     async def test_as_long_as_something_comes_it_goes_on(self, channel: Channel, registry: Registry) -> None:
-        registry.breaks += [Break(LAYER_BYTES // 8, "slow")]
-        began = trio.current_time()
-        await Pulls(channel, Patience(stalled_s=1, look_s=0.2)).pull(image(registry), None)
-        assert trio.current_time() - began > 1, "longer than it may be silent"
+        registry.breaks += [Break(LAYER_BYTES // 16, "slow")]
+        began, stalled_s = trio.current_time(), 3.0
+        await Pulls(channel, Patience(stalled_s=stalled_s, look_s=0.2)).pull(image(registry), None)
+        assert trio.current_time() - began > stalled_s, "longer than it may be silent"
         assert len(registry.sent) == 1
 
     async def test_silence_from_the_start_is_a_failure_that_says_so(self, channel: Channel, registry: Registry) -> None:

@@ -35,7 +35,7 @@ def config() -> Iterator[Config]:
 
 @pytest.fixture
 async def runtime(config: Config) -> AsyncIterator[CriRuntime]:
-    with trio.fail_after(40):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             yield await nursery.start(partial(service.run, config, config.run_dir / "cni.sock"))
             nursery.cancel_scope.cancel()
