@@ -67,10 +67,7 @@ class Uplink:
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
         self._link: Link | None = None
-        self._problem = ""  # why the last attempt failed, if it did
-        self._refused = False  # it was the server who said no: it takes no links
-        self._shut_out = False  # or none from us: it has forgotten this node, or another machine is this node
-        self._taken = False  # the latter
+        self._failure: Exception | None = None  # of the last attempt
         self._number = secrets.token_hex(8)  # of this process, for the server to tell it from another
         self._settled = trio.Event()  # there is a link, or the server takes none
         self._hung_up = 0  # how often in a row the server did
@@ -86,7 +83,17 @@ class Uplink:
 
     def is_taken(self) -> bool:
         """The server said, when it was last asked, that another machine is this node."""
-        return self._taken
+        return isinstance(self._failure, errors.Conflict)
+
+    @property
+    def _is_shut_out(self) -> bool:
+        """The server wants nothing of us: another machine is this node, or the node was forgotten."""
+        return isinstance(self._failure, (errors.Conflict, errors.Unauthorized))
+
+    @property
+    def _is_refused(self) -> bool:
+        """The server is there and takes no links: there is another way."""
+        return isinstance(self._failure, errors.ApiError) and not self._is_shut_out
 
     def moved(self) -> None:
         """This machine's address is another one: a connection from the former carries nothing, and would be noticed only by its silence."""
@@ -98,11 +105,11 @@ class Uplink:
         await trio.lowlevel.checkpoint()
         if patient:
             await self._settled.wait()
-        elif not self._problem:
+        elif self._failure is None:
             with trio.move_on_after(WAIT_S):
                 await self._settled.wait()
-        if self._link is None and not self._refused:
-            raise Unlinked(f"no link to the server: {self._problem or 'it is being dialled'}")
+        if self._link is None and not self._is_refused:
+            raise Unlinked(f"no link to the server: {self._failure or 'it is being dialled'}")
         return self._link
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -112,30 +119,28 @@ class Uplink:
             began = trio.current_time()
             why, held = await self._try()
             if why != complained:
-                (log.error if self._shut_out else log.warning)("no link to the server", why=why)
+                (log.error if self._is_shut_out else log.warning)("no link to the server", why=why)
                 complained = why
             if held:
                 over = trio.current_time()
                 complained = "" if over - began > STEADY_S else complained
             calm_s = random.uniform(SHUT_OUT_S / 2, SHUT_OUT_S)
-            await trio.sleep(calm_s if self._shut_out else pause_s(trio.current_time() - over, first=held))
+            await trio.sleep(calm_s if self._is_shut_out else pause_s(trio.current_time() - over, first=held))
 
     async def _try(self) -> tuple[str, bool]:
         """Why there is no link any more, and whether there was one."""
         try:
             return await self._hold(), True
         except (Disconnected, errors.ApiError) as exc:
-            self._problem, self._taken = str(exc), isinstance(exc, errors.Conflict)
-            self._shut_out = self._taken or isinstance(exc, errors.Unauthorized)
-            self._refused = isinstance(exc, errors.ApiError) and not self._shut_out
-            self._membership.note_refusal(self._problem if isinstance(exc, errors.ApiError) else "")
-            if self._refused:
+            self._failure = exc.with_traceback(None)
+            self._membership.note_refusal(str(exc) if isinstance(exc, errors.ApiError) else "")
+            if self._is_refused:
                 self._settled.set()  # who waits may go another way
             elif self._settled.is_set():
                 self._settled = trio.Event()
-            if isinstance(exc, errors.Unauthorized) and FORGOTTEN in self._problem:
+            if isinstance(exc, errors.Unauthorized) and FORGOTTEN in str(exc):
                 self._membership.forgotten()
-            return self._problem, False
+            return str(exc), False
 
     async def _hold(self) -> str:
         """Dial, and run the link to its end; why it ended. Raises Disconnected, ApiError."""
@@ -144,8 +149,7 @@ class Uplink:
         log.info("linked", server=self._membership.choice.current, **({"passed_over": "; ".join(self._passed_over)} if self._passed_over else {}))
         async with trio.open_nursery() as nursery:
             await nursery.start(link.run)
-            self._link, self._problem, self._hung_up = link, "", 0
-            self._refused = self._shut_out = self._taken = False
+            self._link, self._failure, self._hung_up = link, None, 0
             self._settled.set()
             self._membership.note_refusal("")
             self.when_up()
