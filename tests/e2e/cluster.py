@@ -137,22 +137,29 @@ class Cluster:
         """All processes end at once, and the kernel forgets what it held for them: only the disk keeps what it has."""
         if self.process is not None:
             self.kill()
+        self.kill_containerd()  # or it would tidy up behind its shims
         for pid in self.shims():
             _kill(int(pid))
-        self.kill_containerd()
         self.until(self._all_dead, 10, "all processes of pods have ended")
-        for mount in sorted(self.mounts(), reverse=True):
-            sh(f"umount -l {mount}")
+        self.until(self._unmounted, 10, "nothing is mounted any more")
         self.until(self._forgotten, 10, "the cgroups are gone")
         shutil.rmtree(self.run_dir)  # a tmpfs, on a real machine
         sh(f"ip netns del {self.name}; ip link del {self.name} 2>/dev/null || true")
         self._connect()
 
     def _all_dead(self) -> bool:
-        left = {pid for group in self.cgroups() for pid in (Path(group) / "cgroup.procs").read_text().split()}
+        left: set[str] = set()
+        for group in self.cgroups():
+            with contextlib.suppress(OSError):  # gone meanwhile
+                left.update((Path(group) / "cgroup.procs").read_text().split())
         for pid in left:
             _kill(int(pid))
         return not left
+
+    def _unmounted(self) -> bool:
+        for mount in sorted(self.mounts(), reverse=True):
+            subprocess.run(["umount", "-l", mount], capture_output=True, check=False)
+        return not self.mounts()
 
     def _forgotten(self) -> bool:
         for group in sorted(self.cgroups(), reverse=True):

@@ -17,7 +17,7 @@ from tests.e2e.outpost import Outpost
 NETWORK = "198.51.100"
 OUTSIDER = f"{NETWORK}.254"  # the switch's own address
 ALL_FRAMES = 0x0003  # ETH_P_ALL
-CURL = ("curl", "-sS", "--fail", "--max-time", "5", "--header", "connection: close")  # each URL by a connection of its own
+CURL = ("curl", "-sS", "--fail", "--max-time", "20", "--header", "connection: close")  # each URL by a connection of its own
 
 
 class Lan:
@@ -89,7 +89,7 @@ class LanAgent(Outpost):
 
 def curl(where: list[str], *urls: str) -> str:
     """Answers without their ends of lines, in order. Raises Failed."""
-    done = subprocess.run([*where, *CURL, *urls], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*where, *CURL, *urls], capture_output=True, text=True, check=False, timeout=120)
     if done.returncode:
         raise Failed(f"{urls}: {done.stdout}{done.stderr}")
     return " ".join(done.stdout.split("\n")).strip()

@@ -99,7 +99,7 @@ def test_a_wrong_token_is_refused_by_name(cluster: Cluster, field: str, value: s
 
 
 def test_what_is_asked_of_a_joined_nodes_pods_is_answered(cluster: Cluster, outpost: Outpost) -> None:
-    assert "start worker process" in cluster.kubectl("logs", "far-web")
+    cluster.until(lambda: "start worker process" in cluster.kubectl("logs", "far-web"), 20, "it has said something")
     assert "near-web" in cluster.kubectl("exec", "far-web", "--", "curl", "-sS", "--max-time", "5", f"http://{address(cluster, 'near-web')}/host")
 
 

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from edgek.host import netlink
-from tests.e2e.cluster import SETTLE_S, Cluster, Failed, is_ready, restarts, sh
+from tests.e2e.cluster import SETTLE_S, Cluster, Failed, restarts, sh
 from tests.e2e.lan import CURL, Lan, LanAgent, LanServer, curl, ends, packets, tunnelled
 from tests.fakes.dnsquestion import addresses
 
@@ -81,7 +81,12 @@ def world(request: pytest.FixtureRequest, web_one: Path) -> Iterator[World]:
 
 
 def template(app: str, **spec: Any) -> dict[str, Any]:
-    container = {"name": "web", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 1}}
+    container = {
+        "name": "web",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 1, "timeoutSeconds": 5},
+    }
     return {"metadata": {"labels": {"app": app}}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 1, **spec}}
 
 
@@ -196,8 +201,9 @@ def test_where_the_tunnel_is_closed_the_node_says_so_and_works_on_until_it_is_op
     try:
         world.two.stop()
         world.two.start(joining=False)  # as after a boot
-        world.box.until(lambda: said("two")["status"] == "True", SETTLE_S, "two says so", world.two.log_end)
-        assert all(word in said("two")["message"] for word in ("UDP 8472", f"box ({world.box.inside_ip})", "three"))
+        words = ("UDP 8472", f"box ({world.box.inside_ip})", "three")
+        world.box.until(lambda: all(word in said("two")["message"] for word in words), SETTLE_S, "two says whom it does not reach", world.two.log_end)
+        assert said("two")["status"] == "True"
         assert "taints" not in world.box.get("node", "two")["spec"]
         shown = json.loads(world.box.run("status", *world.box.paths(), "-o", "json"))
         troubled = {node["name"]: node for node in shown["nodes"]}
@@ -230,7 +236,7 @@ def test_a_node_whose_address_changes_is_followed_and_no_pod_is_touched(world: W
     after = world.pods()
     assert {name: pod["metadata"]["uid"] for name, pod in after.items()} == {name: pod["metadata"]["uid"] for name, pod in before.items()}
     assert restarts(list(after.values())) == 0
-    assert all(is_ready(pod) for pod in after.values())
+    world.box.ready("app=web", 3)
     assert after["two"]["status"]["hostIP"] == MOVED
     assert former not in sh(f"ip -n {world.three.name} route") + sh(f"nsenter --net=/run/netns/{world.three.name} bridge fdb show")
     assert set(world.lan.http(f"http://{MOVED}:{NODE_PORT}/host").split()) & {pod["metadata"]["name"] for pod in after.values()}

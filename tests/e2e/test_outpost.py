@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import START_S, Cluster
 from tests.e2e.outpost import Outpost
 
 pytestmark = pytest.mark.node
@@ -58,7 +58,7 @@ def test_the_router_lets_nobody_in(server: Cluster, outpost: Outpost) -> None:
 
 
 def test_logs_come_over_the_link(server: Cluster, outpost: Outpost) -> None:
-    assert "nginx" in server.kubectl("logs", "web")
+    server.until(lambda: "nginx" in server.kubectl("logs", "web"), 20, "it has said something")
 
 
 def test_commands_run_over_the_link_with_their_input_and_exit_code(server: Cluster, outpost: Outpost) -> None:
@@ -109,7 +109,7 @@ def test_a_second_machine_of_that_name_is_refused(server: Cluster, outpost: Outp
     try:
         twin.start(ready=False)
         assert twin.process is not None
-        assert twin.process.wait(30) == 2
+        assert twin.process.wait(START_S) == 2
         assert "edgek node forget far" in twin.log_end()
         twin.process = None
     finally:
