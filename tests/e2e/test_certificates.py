@@ -27,7 +27,7 @@ pytestmark = pytest.mark.node
 
 IMAGE = "docker.io/library/nginx:1.27"
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-ASK = 'curl -sS --fail --max-time 5 --cacert %s -H "Authorization: Bearer $(cat %s)" https://kubernetes.default.svc/version'
+ASK = 'curl -sS --fail --max-time 20 --cacert %s -H "Authorization: Bearer $(cat %s)" https://kubernetes.default.svc/version'
 SHELF = timedelta(days=2 * 365)
 SECRETS = {
     "password": "S3cr-of-a-Secret/4711",
