@@ -1,4 +1,4 @@
-"""Volumes on an export: a folder stands for the server, and the kernel binds what it would mount. The real ones are in test_machine_nfs.py."""
+"""Volumes on an export: a folder stands for the server, and the kernel binds what it would mount. The real ones are in test_machine_storage.py."""
 
 from __future__ import annotations
 

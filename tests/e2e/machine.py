@@ -21,11 +21,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("EDGEK_TEST_CACHE", "/var/cache/edgek-tests"))
 PACKAGES = (
     "systemd,systemd-sysv,udev,kmod,iproute2,procps,ca-certificates,"
-    "containerd,runc,nftables,conntrack,musl-tools,gcc,libc6-dev,python3,python3-venv,kubernetes-client,nginx-light,curl,nfs-kernel-server"
+    "containerd,runc,nftables,conntrack,musl-tools,gcc,libc6-dev,python3,python3-venv,kubernetes-client,nginx-light,curl,nfs-kernel-server,nfs-ganesha-vfs"
 )
 BARE = "systemd,systemd-sysv,dbus,iproute2,procps,kmod"  # hardly anything: no Python, no containerd, no nftables
 JUDGE = ("nft", "curl")  # what a test wants of such a machine, and edgek does not
-STARTED_BY_TESTS = ("nfs-server.service", "nfs-blkmap.service", "rpcbind.service", "rpcbind.socket")  # by those that want them
+STARTED_BY_TESTS = ("nfs-server.service", "nfs-ganesha.service", "nfs-blkmap.service", "rpcbind.service", "rpcbind.socket")  # by those that want them
 MODULES = (
     "virtio_ring",
     "virtio",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from edgek.csi.driver import Capability, NewVolume, Size, Use
+from edgek.csi.driver import Capability, NewVolume, Size, Source, Use
 from edgek.csi.export import Export
 from edgek.csi.hostpath import HostPath
 from edgek.csi.messages import MULTI_NODE_MULTI_WRITER, SINGLE_NODE_WRITER
@@ -19,6 +20,7 @@ from edgek.host import remote_mount
 MB = 1 << 20
 SHARED = Capability(MULTI_NODE_MULTI_WRITER)
 HERE = Export("127.0.0.1", "/srv/share")
+PARENTS = {"default", "a b"}  # of subDirs, which stay
 STAGED, TARGET = Path("/tmp/staged"), Path("/tmp/target")
 
 
@@ -88,7 +90,45 @@ def versions() -> None:
         driver.unstage(volume.id, STAGED)
         driver.delete(volume.id)
         assert driver.find(volume.id) is None
-    assert len(list(Path("/srv/share").glob("archived-a b-v*/file"))) == 4
+    archives = list(Path("/srv/share").glob("archived-a b-v*"))
+    assert [(each / "file").read_text() for each in archives] == ["bytes"] * 4, archives
+    for each in archives:
+        shutil.rmtree(each)
+
+
+def copies() -> None:
+    """A volume grows; what was in it is in its clone, and what was in it before in a snapshot and in what is made of that; and all of them go."""
+    driver = Nfs(HERE)
+    volume = driver.create(NewVolume("v", Size(MB), [SHARED], {}))
+    driver.stage(Use(volume.id, STAGED, SHARED, volume.context))
+    (STAGED / "file").write_text("before")
+    snapshot = driver.snapshot("s", volume.id)
+    (STAGED / "file").write_text("after")
+    (STAGED / "link").symlink_to("file")
+    clone = driver.create(NewVolume("clone", Size(MB), [SHARED], {}, Source(volume_id=volume.id)))
+    restored = driver.create(NewVolume("restored", Size(MB), [SHARED], {}, Source(snapshot_id=snapshot.id)))
+    assert [Path("/srv/share", name, "file").read_text() for name in ("v", "clone", "restored")] == ["after", "after", "before"]
+    assert Path("/srv/share/clone/link").readlink() == Path("file")
+    driver.expand(volume.id, Size(2 * MB))
+    assert driver.expand_on_node(volume.id, STAGED) == 2 * MB
+    driver.unstage(volume.id, STAGED)
+    for each in (volume, clone, restored):
+        driver.delete(each.id)
+        driver.delete(each.id)
+    driver.delete_snapshot(snapshot.id)
+    assert (driver.volumes(), driver.snapshots()) == ([], [])
+    left = {each.name for each in Path("/srv/share").glob("[!.]*")} - PARENTS
+    assert not left, left
+    why = ""
+    try:
+        Nfs().create(NewVolume("v", Size(MB), [SHARED], {"server": "127.0.0.1", "share": "/srv/nowhere"}))
+    except OSError as exc:
+        why = str(exc)
+    assert "127.0.0.1:/srv/nowhere" in why, why
+
+
+def keep() -> None:
+    """One volume stays mounted, for ``dead``."""
     driver = Nfs(HERE)
     driver.stage(Use("kept", STAGED, SHARED, {"server": HERE.server, "share": HERE.share}))
     driver.publish(Use("kept", TARGET, SHARED, staging=STAGED))
@@ -118,4 +158,4 @@ def alive() -> None:
 
 
 if __name__ == "__main__":
-    {"quota": quota, "versions": versions, "dead": dead, "alive": alive}[sys.argv[1]]()
+    {"quota": quota, "versions": versions, "copies": copies, "keep": keep, "dead": dead, "alive": alive}[sys.argv[1]]()

@@ -1,4 +1,5 @@
-# Runs as the first process of the emulated machine (test_machine_storage.py): storage with the real kernel's NFS client, its server and its quotas.
+# Runs as the first process of the emulated machine (test_machine_storage.py): storage with the real kernel's NFS client, its server
+# and one in user space, and its quotas.
 # Each step prints a line; the first that fails ends it.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONPATH=/edgek:/site PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 export KUBECONFIG=/etc/edgek/edgek.yaml
@@ -99,8 +100,10 @@ python3 /machine_storage.py quota || fail quota
 step 'quota'
 until_true 240 'the node is ready' node_ready
 kubectl apply -f /pods.json || fail pods
-python3 /machine_storage.py versions || fail versions
-step 'versions'
+for what in versions copies keep; do
+    python3 /machine_storage.py $what || fail "$what"
+    step "$what"
+done
 until_true 90 'two pods share a ReadWriteMany claim' sh -c "grep -q 3 $shared/one && grep -q 3 $shared/two"
 kubectl get pvc shared -o 'jsonpath={.status.phase} {.status.accessModes}' | grep -q '^Bound \["ReadWriteMany"\]' || fail 'the claim is not as it was asked for'
 kubectl exec one -- grep ' /files nfs4 .*vers=4.2' /proc/mounts || fail 'a pod has no NFS'
@@ -152,5 +155,21 @@ whole $shared/two || fail 'two: lines are missing, double or broken'
 step "the data is whole: $(cat $shared/one $shared/two | wc -l) lines"
 kubectl delete pvc shared later --wait=false
 until_true 60 'the volumes are deleted' sh -c 'test -z "$(kubectl get pv -o name)" && test -z "$(find /srv/share/default -mindepth 1)"'
+
+# A server that shares no code with the kernel's.
+rpc.nfsd 0
+pkill rpc.mountd
+cat >/etc/ganesha/ganesha.conf <<'.'
+NFS_CORE_PARAM { Protocols = 3, 4; }
+NFSV4 { Grace_Period = 1; Lease_Lifetime = 10; }
+EXPORT { Export_Id = 1; Path = /srv/share; Pseudo = /srv/share; Access_Type = RW; Squash = None; SecType = sys; FSAL { Name = VFS; } }
+.
+mkdir -p /run/ganesha
+ganesha.nfsd -F -f /etc/ganesha/ganesha.conf -L /var/log/ganesha.log -p /run/ganesha.pid &
+until_true 60 'a file server in user space' grep -q 'NFS SERVER INITIALIZED' /var/log/ganesha.log
+for what in versions copies; do
+    python3 /machine_storage.py $what || { tail /var/log/ganesha.log; fail "$what in user space"; }
+    step "$what"
+done
 echo 'ALL DONE'
 off

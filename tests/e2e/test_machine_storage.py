@@ -1,4 +1,4 @@
-"""Storage with the kernel's own NFS client and server, and with project quotas: in an emulated machine, for this kernel may have neither."""
+"""Storage with the kernel's own NFS client and server, a server in user space, and project quotas: in an emulated machine, for this kernel may have neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Here without a server: what is run, and that who hangs is left. With one in tests/e2e/test_machine_nfs.py."""
+"""Here without a server: what is run, and that who hangs is left. With one in tests/e2e/test_machine_storage.py."""
 
 from __future__ import annotations
 
