@@ -12,8 +12,10 @@ from tests.packaging.onefile import make_tree, pack, release
 
 pytestmark = pytest.mark.root
 
-NEVER_READY = EDGEK.replace("exec sleep 600 ;;", "echo 'it hangs'; rm -f /run/edgek-was-started; exec sleep 600 ;;")
-ENDS_AT_ONCE = EDGEK.replace("exec sleep 600 ;;", "echo 'ERROR cannot start reason=\"no good\"'; exit 2 ;;")
+NEVER_READY = EDGEK.replace(
+    "server | agent)\n", "server | agent)\n    rm -f /run/edgek-was-started; echo 'it hangs'; echo $$ >/run/edgek/edgek.pid; exec sleep 600\n"
+)
+ENDS_AT_ONCE = EDGEK.replace("server | agent)\n", "server | agent)\n    echo 'ERROR cannot start reason=\"no good\"'; exit 2\n")
 TRACEBACK = 'Traceback (most recent call last):\n  File "/x.py", line 1, in main\n  | ValueError: no such thing: 7\n  +-----'
 CRASHES = EDGEK.replace("server | agent)\n", f"server | agent)\n    printf '{TRACEBACK}'; exit 1\n")
 PLACES = "ls -d /usr/local/bin/edgek /usr/local/lib/edgek /var/lib/edgek /etc/edgek/edgek.env 2>/dev/null || true"
