@@ -34,7 +34,7 @@ def check(path: Path, kind: str) -> None:
     """Raises VolumeFailed; makes what may be made. Blocks, and for ever where a dead server is mounted."""
     if not kind:
         if not path.exists():
-            path.mkdir(parents=True, mode=0o755)  # the runtime would make it, too
+            path.mkdir(parents=True, exist_ok=True, mode=0o755)  # the runtime would make it, too
         return
     if kind not in CHECKS:
         raise VolumeFailed(f"hostPath type {kind!r} is unknown")
@@ -48,7 +48,7 @@ def check(path: Path, kind: str) -> None:
 def _make(path: Path, kind: str) -> None:
     try:
         if kind == "DirectoryOrCreate":
-            path.mkdir(parents=True, mode=0o755)
+            path.mkdir(parents=True, exist_ok=True, mode=0o755)  # two pods may want it at once
         else:
             path.touch(mode=0o644)
     except OSError as exc:
