@@ -51,6 +51,15 @@ async def quiet(here: Node) -> None:
         await here.settle(1)
 
 
+async def running(here: Node, manifest: str = MANIFEST) -> Path:
+    """The folder of manifests, whose pod runs."""
+    folder = await manifests(here)
+    (folder / "dns.yaml").write_text(manifest)
+    await here.nursery.start(static.run, here.kubelet)
+    await quiet(here)
+    return folder
+
+
 async def test_a_static_pod_runs_has_a_mirror_and_ends_with_its_manifest(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with node(tmp_path) as here:
         folder = await manifests(here)
@@ -85,10 +94,7 @@ async def test_a_static_pod_runs_has_a_mirror_and_ends_with_its_manifest(tmp_pat
 
 async def test_an_edgek_that_starts_again_does_not_touch_a_static_pod(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with node(tmp_path) as here:
-        folder = await manifests(here)
-        (folder / "dns.yaml").write_text(MANIFEST)
-        await here.nursery.start(static.run, here.kubelet)
-        await quiet(here)
+        folder = await running(here)
         here.die()
         await quiet(here)
         calls = len(here.runtime.calls)
@@ -101,11 +107,7 @@ async def test_an_edgek_that_starts_again_does_not_touch_a_static_pod(tmp_path: 
 
 async def test_a_manifest_that_comes_back_while_its_pod_ends_runs_again(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with node(tmp_path) as here:
-        folder = await manifests(here)
-        stubborn = MANIFEST.replace("forever]", "stubborn]")
-        (folder / "dns.yaml").write_text(stubborn)
-        await here.nursery.start(static.run, here.kubelet)
-        await quiet(here)
+        folder = await running(here, MANIFEST.replace("forever]", "stubborn]"))
         (first,) = await here.containers()
         (folder / "dns.yaml").rename(tmp_path / "aside")
         await quiet(here)
@@ -122,10 +124,7 @@ async def test_a_manifest_that_comes_back_while_its_pod_ends_runs_again(tmp_path
 
 async def test_a_manifest_that_comes_back_and_goes_again_meanwhile_does_not_run(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with node(tmp_path) as here:
-        folder = await manifests(here)
-        (folder / "dns.yaml").write_text(MANIFEST.replace("forever]", "stubborn]"))
-        await here.nursery.start(static.run, here.kubelet)
-        await quiet(here)
+        folder = await running(here, MANIFEST.replace("forever]", "stubborn]"))
         for source, target in (
             (folder / "dns.yaml", tmp_path / "aside"),
             (tmp_path / "aside", folder / "dns.yaml"),
@@ -139,10 +138,7 @@ async def test_a_manifest_that_comes_back_and_goes_again_meanwhile_does_not_run(
 
 async def test_a_mirror_goes_though_the_server_was_away_when_its_pod_ended(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     async with node(tmp_path) as here:
-        folder = await manifests(here)
-        (folder / "dns.yaml").write_text(MANIFEST)
-        await here.nursery.start(static.run, here.kubelet)
-        await quiet(here)
+        folder = await running(here)
         refused: list[str] = []
 
         def refuse(verb: str, kind: Kind, obj: Object) -> None:

@@ -236,8 +236,9 @@ async def test_an_exec_whose_caller_goes_away_is_killed(real: Node) -> None:
         nursery.start_soon(run)
         await stdout.holds(b"\n")
         nursery.cancel_scope.cancel()
-    while b"4711" in (await real.runtime.exec_sync(container_id, ("sh", "-c", "cat /proc/[0-9]*/cmdline"), 20)).stdout:
-        pass  # it was told to end
+    with trio.fail_after(30):  # it was told to end
+        while b"4711" in (await real.runtime.exec_sync(container_id, ("sh", "-c", "cat /proc/[0-9]*/cmdline"), 20)).stdout:
+            pass
 
 
 async def test_an_exec_whose_listener_broke_off_ends(real: Node) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from edgek.model import errors, kinds, objects
@@ -19,6 +20,16 @@ from tests.fakes.scene import Scene, pod_template, scene
 async def going(cluster: Scene) -> None:
     await cluster.client.delete(kinds.NAMESPACE, "shop")
     await cluster.settle()
+
+
+def keeping(kept: Kind) -> Callable[[str, Kind, Object], None]:
+    """A server that cannot delete objects of this kind."""
+
+    def refuse(verb: str, kind: Kind, obj: Object) -> None:
+        if verb == "delete" and kind is kept:
+            raise errors.InternalError("the disk is full")
+
+    return refuse
 
 
 def verdict(cluster: Scene, type_: str) -> tuple[str, str, str]:
@@ -100,15 +111,11 @@ async def test_those_who_make_pods_do_not_hold_up_their_namespace(autojump_clock
 
 
 async def test_while_pods_cannot_be_deleted_nothing_else_is(autojump_clock: Any) -> None:
-    def refuse(verb: str, kind: Kind, obj: Object) -> None:
-        if verb == "delete" and kind is kinds.POD:
-            raise errors.InternalError("the disk is full")
-
     async with scene(NamespaceController) as cluster:
         await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
         await cluster.create(kinds.CONFIG_MAP, {"metadata": {"name": "settings"}}, "shop")
         await cluster.create(kinds.POD, {**pod_template(), "metadata": {"name": "web"}}, "shop")
-        cluster.api.before_write = refuse
+        cluster.api.before_write = keeping(kinds.POD)
         await going(cluster)
         assert "the disk is full" in verdict(cluster, "NamespaceDeletionContentFailure")[2]
         assert not objects.is_deleting(cluster.get(kinds.CONFIG_MAP, "settings", "shop"))
@@ -118,14 +125,10 @@ async def test_while_pods_cannot_be_deleted_nothing_else_is(autojump_clock: Any)
 
 
 async def test_content_that_cannot_be_deleted_is_a_failure_that_is_tried_again(autojump_clock: Any) -> None:
-    def refuse(verb: str, kind: Kind, obj: Object) -> None:
-        if verb == "delete" and kind is kinds.SECRET:
-            raise errors.InternalError("the disk is full")
-
     async with scene(NamespaceController) as cluster:
         await cluster.create(kinds.NAMESPACE, {"metadata": {"name": "shop"}})
         await cluster.create(kinds.SECRET, {"metadata": {"name": "key"}}, "shop")
-        cluster.api.before_write = refuse
+        cluster.api.before_write = keeping(kinds.SECRET)
         await going(cluster)
         state, reason, message = verdict(cluster, "NamespaceDeletionContentFailure")
         assert (state, reason) == ("True", "ContentDeletionFailed")
